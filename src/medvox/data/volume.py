@@ -1,0 +1,87 @@
+"""What a scan is once it has been read: Study, Series, Volume. Values only; readers build them.
+
+Next in the path: ``encode`` turns a Volume into model input. Nothing here knows a file format or a model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from medvox.types import Affine, Flag, Voxels
+
+Verdict = Literal["accept", "flagged", "refuse"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Source:
+    """A file that went into a value: its name (no folder) and the SHA-256 of its bytes."""
+
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NotUsed:
+    """A file that was looked at and left out, with the reason."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Volume:
+    """A stack of parallel slices.
+
+    Attributes:
+        voxels: (S, R, C) int16; Hounsfield units when ``unit`` is ``HU``. Slices run along the slice normal.
+        unit: ``HU`` for CT.
+        spacing_mm: distance between voxel centres in array order (slice, row, column).
+        affine_lps: 4x4 float64, index (slice, row, column, 1) to millimetres in the DICOM patient system (LPS).
+        slice_positions_mm: position of each slice along the normal; length S.
+        modality: DICOM Modality.
+        series_uid: SeriesInstanceUID, or a name made from content when the files carry none.
+        description: SeriesDescription.
+        flags: what a reader must know.
+        sources: the files in slice order.
+    """
+
+    voxels: Voxels
+    unit: str
+    spacing_mm: tuple[float, float, float]
+    affine_lps: Affine
+    slice_positions_mm: tuple[float, ...]
+    modality: str
+    series_uid: str
+    description: str
+    flags: tuple[Flag, ...]
+    sources: tuple[Source, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Series:
+    """One series as found on disk, before its pixels are decoded.
+
+    ``shape`` is (S, R, C); ``spacing_mm`` and ``affine_lps`` are None where geometry is refused.
+    Where ``verdict`` is ``refuse``, the first flag with an ``E_`` code is the error that ``read_volume`` would raise.
+    ``files`` are in slice order where there is one.
+    """
+
+    uid: str
+    modality: str
+    description: str
+    shape: tuple[int, ...]
+    spacing_mm: tuple[float, float, float] | None
+    affine_lps: Affine | None
+    verdict: Verdict
+    flags: tuple[Flag, ...]
+    files: tuple[Path, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Study:
+    """Everything found below a path: the series, and the files that were left out with the reason."""
+
+    series: tuple[Series, ...]
+    not_used: tuple[NotUsed, ...]
