@@ -1,0 +1,1 @@
+"""Model output -> typed results. Knows neither the model nor the study that was asked about."""
