@@ -1,0 +1,151 @@
+"""A cached corpus of spoken lines: shards of int16 sound with their text, made once by a low-priority pool.
+
+A shard is two files, ``NAME.npy`` (int16, 16 kHz, lines end to end) and ``NAME.jsonl`` (one row a line). A shard's name
+and seed decide its content, so an interrupted build goes on where it stopped. Knows no feature and no model.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medvox.synth.dictation import DEMO_QUESTIONS, Kind, ScriptWriter, is_held_out
+from medvox.synth.voices import (
+    AWB,
+    ESPEAK_HELD_OUT,
+    KAL,
+    KED,
+    NEUTRAL,
+    RMS,
+    SAMPLE_RATE_HZ,
+    SLT,
+    Voice,
+    draw_delivery,
+    draw_voice,
+    speak,
+)
+from medvox.types import Progress, no_progress
+
+LINES_A_SHARD = 400
+MEAN_LINE_S = 2.4  # measured over the grammar and voices; only sizes the build
+NICENESS = 10
+
+Split = Literal["train", "seen_voice", "held_person", "held_variant", "demo"]
+EVAL_SPLITS: tuple[Split, ...] = ("seen_voice", "held_person", "held_variant", "demo")
+_EVAL_LINES = 240
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SpokenLine:
+    """Where a line lies in its shard, and what is said by whom. Offsets in samples."""
+
+    text: str
+    kind: Kind
+    split: Split
+    voice: str
+    start: int
+    length: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Corpus:
+    """Lines with their sound. ``samples(i)`` gives line i as int16."""
+
+    lines: tuple[SpokenLine, ...]
+    sounds: tuple[NDArray[np.int16], ...]
+    shard_of_line: tuple[int, ...]
+
+    @property
+    def hours(self) -> float:
+        """Length of all lines together."""
+        return sum(line.length for line in self.lines) / SAMPLE_RATE_HZ / 3600
+
+    def samples(self, index: int) -> NDArray[np.int16]:
+        """The sound of one line at 16 kHz."""
+        line = self.lines[index]
+        return self.sounds[self.shard_of_line[index]][line.start : line.start + line.length]
+
+
+def build_corpus(folder: Path, hours: float, *, workers: int = 2, progress: Progress = no_progress) -> None:
+    """Speaks about ``hours`` of training lines and the evaluation splits into ``folder``; existing shards stay."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shards = max(1, round(hours * 3600 / MEAN_LINE_S / LINES_A_SHARD))
+    names = [*EVAL_SPLITS, *(f"train-{number:03d}" for number in range(shards))]
+    todo = [(folder, name) for name in names if not (folder / f"{name}.jsonl").exists()]
+    done = len(names) - len(todo)
+    with get_context("spawn").Pool(workers, initializer=os.nice, initargs=(NICENESS,)) as pool:
+        for _ in pool.imap(_make_shard, todo):
+            done += 1
+            progress("speaking the corpus", done, len(names))
+
+
+def load_corpus(folder: Path, split: Split) -> Corpus:
+    """The finished shards of one split."""
+    lines: list[SpokenLine] = []
+    sounds: list[NDArray[np.int16]] = []
+    shard_of_line: list[int] = []
+    for rows in sorted(folder.glob(f"{split}*.jsonl")):
+        sounds.append(np.load(rows.with_suffix(".npy"), mmap_mode="r"))
+        for row in rows.read_text(encoding="utf-8").splitlines():
+            lines.append(SpokenLine(**json.loads(row)))
+            shard_of_line.append(len(sounds) - 1)
+    return Corpus(lines=tuple(lines), sounds=tuple(sounds), shard_of_line=tuple(shard_of_line))
+
+
+def _make_shard(task: tuple[Path, str]) -> None:
+    folder, name = task
+    rng = random.Random(f"medvox-{name}")
+    writer = ScriptWriter(rng.randrange(2**32))
+    split: Split = "train" if name.startswith("train") else next(one for one in EVAL_SPLITS if one == name)
+    rows: list[SpokenLine] = []
+    sounds: list[NDArray[np.int16]] = []
+    start = 0
+    for kind, text, voice, varied in _plan(split, writer, rng):
+        delivery = draw_delivery(rng, voice) if varied else NEUTRAL
+        sound = np.clip(speak(text, voice, delivery) * 32767, -32768, 32767).astype(np.int16)
+        label = f"{voice.engine} {voice.name}"
+        rows.append(SpokenLine(text=text, kind=kind, split=split, voice=label, start=start, length=len(sound)))
+        sounds.append(sound)
+        start += len(sound)
+    partial = folder / f"{name}.partial.npy"
+    np.save(partial, np.concatenate(sounds))
+    partial.replace(folder / f"{name}.npy")
+    listing = folder / f"{name}.partial"
+    listing.write_text("".join(json.dumps(asdict(row)) + "\n" for row in rows), encoding="utf-8")
+    listing.replace(folder / f"{name}.jsonl")
+
+
+def _plan(split: Split, writer: ScriptWriter, rng: random.Random) -> Iterator[tuple[Kind, str, Voice, bool]]:
+    """What the shard of a split says: (kind, text, voice, whether the delivery varies)."""
+    if split == "demo":
+        for text in DEMO_QUESTIONS:
+            for voice in (SLT, AWB, KAL, RMS, KED, *ESPEAK_HELD_OUT[:3]):
+                yield "question", text, voice, False
+        return
+    lines = LINES_A_SHARD if split == "train" else _EVAL_LINES
+    for number in range(lines):
+        kind, text = _draw_line(writer, held_out=split != "train")
+        if split == "held_person":
+            voice = RMS if number % 2 else KED
+        elif split == "held_variant":
+            voice = ESPEAK_HELD_OUT[number % len(ESPEAK_HELD_OUT)]
+        else:
+            voice = draw_voice(rng)
+        yield kind, text, voice, split in ("train", "seen_voice")
+
+
+def _draw_line(writer: ScriptWriter, *, held_out: bool) -> tuple[Kind, str]:
+    """A line of the wanted side; the kind is drawn first so that both sides have the same mix."""
+    kind, text = writer.line()
+    while is_held_out(text) != held_out:
+        _, text = writer.line(kind)
+    return kind, text

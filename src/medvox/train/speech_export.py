@@ -1,0 +1,133 @@
+"""Writes the trained speech model as a hub folder with its model card. Last step of the speech training."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer
+
+from medvox.models.conformer import LasrForCTC
+from medvox.models.weights import save_folder
+from medvox.synth.voices import ESPEAK_TRAIN
+from medvox.train.speech_score import PEER_LINES, Score
+
+PREPROCESSOR = {
+    "feature_extractor_type": "LasrFeatureExtractor",
+    "feature_size": 128,
+    "hop_length": 160,
+    "n_fft": 512,
+    "padding_side": "right",
+    "padding_value": 0.0,
+    "return_attention_mask": True,
+    "sampling_rate": 16000,
+    "win_length": 400,
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingFacts:
+    """What the model card says about the training run."""
+
+    corpus_lines: int
+    corpus_hours: float
+    seen_hours: float
+    cpu_minutes: float
+    steps: int
+
+
+def write_weights(model: LasrForCTC, tokenizer: Tokenizer, folder: Path) -> None:
+    """Config, float16 weights, tokenizer and preprocessor settings. The network itself must run in float32."""
+    save_folder(model, model.config.to_hub(), folder, torch.float16)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "preprocessor_config.json").write_text(json.dumps(PREPROCESSOR, indent=2) + "\n", encoding="utf-8")
+
+
+def write_card(model: LasrForCTC, facts: TrainingFacts, scores: Sequence[Score], folder: Path) -> None:
+    """``README.md`` and ``evaluation.json`` from the measured scores."""
+    values = {"training": asdict(facts), "scores": [asdict(one) for one in scores]}
+    (folder / "evaluation.json").write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    encoder = model.config.encoder_config
+    text = _CARD.format(
+        parameters=f"{parameters:,}",
+        layers=encoder.num_hidden_layers,
+        width=encoder.hidden_size,
+        vocabulary=model.config.vocab_size,
+        table=_table(scores),
+        espeak_voices=len(ESPEAK_TRAIN),
+        peer_lines=PEER_LINES,
+        **{
+            name: f"{value:,.1f}" if isinstance(value, float) else f"{value:,}" for name, value in asdict(facts).items()
+        },
+    )
+    (folder / "README.md").write_text(text, encoding="utf-8")
+
+
+def _table(scores: Sequence[Score]) -> str:
+    lines = ["| set | recogniser | lines | WER % | CER % | lines without error |", "|---|---|---|---|---|---|"]
+    for one in scores:
+        lines.append(
+            f"| {one.title} | {one.recogniser} | {one.lines} | {one.word_error_rate} | {one.letter_error_rate} "
+            f"| {one.exact} |"
+        )
+    return "\n".join(lines)
+
+
+_CARD = """\
+---
+license: apache-2.0
+language: en
+pipeline_tag: automatic-speech-recognition
+tags: [medvox, lasr_ctc, dictation, radiology, research]
+---
+# medvox-mini-asr
+
+A small speech model that shows the whole medvox path on two CPU cores: a spoken question about a CT scan becomes
+text. **Not for clinical use.** It knows the voices of free speech engines and a small language; it is not a recogniser
+of human dictation. For that, load `google/medasr` with the same code.
+
+## What it is
+The MedASR architecture (LASR Conformer with CTC), small: {parameters} parameters, {layers} blocks of width {width},
+{vocabulary} output pieces, 128 log-mel bands, 25 output frames a second. Stored in float16, run in float32.
+
+Output is the spoken form: lower-case a to z and the apostrophe. Abbreviations said letter by letter are written letter
+by letter (`c t`, `m r i`), numbers are words, spoken punctuation is `period` and `comma`. medvox formats this (`CT`,
+`MRI`, `.`, `,`); the spelling is American (`hemorrhage`).
+
+## Training data
+{corpus_lines} generated lines, {corpus_hours} hours, spoken by Debian's free engines; no human recording, no patient
+text.
+
+* 45 % questions about a scan (body region, lung nodule, liver lesion, kidney stone, intracranial hemorrhage, pleural
+  effusion and others), 35 % report sentences with measurements and laterality, 20 % plain clauses (Debian `fortunes`)
+  and loose words (`wamerican`, `hunspell-en-med`).
+* Voices in training: flite slt, awb, kal16; Festival kal, slt (HTS); {espeak_voices} variants of espeak-ng. Rate, pitch
+  and tape speed vary.
+* Held out: the persons rms (flite) and ked (Festival), 6 variants of espeak-ng, 6 % of all sentences by hash, and the
+  demo's questions word for word.
+* Augmentation: gain, rooms, coloured noise, equaliser, vocal-tract warp, SpecAugment.
+
+Recipe: `recipes/mini_asr.py`; {steps} steps, {seen_hours} hours heard, {cpu_minutes} minutes of one CPU core.
+
+## Scores (greedy, measured on the float16 weights)
+{table}
+
+WER and CER count substitutions, deletions and insertions. pocketsphinx (its own US English model, open vocabulary)
+hears the first {peer_lines} lines of each set. It was not made for these voices or this language: the comparison says
+that the task is not trivial, not that this model is the better recogniser.
+
+## Limits
+* Real human speech is not recognised (last rows). Accents, noise and microphones of real rooms were not in training.
+* New sentences share the grammar with the training sentences; other wordings are heard worse. Spelling of unseen
+  medical words is unreliable. Numbers and sides can be wrong: check the transcript, whose words carry a confidence.
+* English only. One speaker at a time.
+
+## Licences of the voices
+The weights are Apache-2.0. They were trained on the output of flite and Festival (kal, awb, slt; rms and ked in the
+evaluation; free, BSD-like licences of Carnegie Mellon University and the University of Edinburgh) and of espeak-ng
+(GPL-3 program; its output is not covered by that licence). No voice data is contained in this folder.
+"""

@@ -1,0 +1,210 @@
+"""Stage two of the small vision-language model: the decoder learns to answer, on top of a frozen vision tower.
+
+The tower's pooled vectors are computed once for all slices; each training conversation then asks several questions
+about one run of slices of one case. Only the answers are learned. Prompts are built by the same ``encode`` code as
+serving.
+
+Axes: B conversations, T positions, N pictures, M soft tokens of a picture, C hidden size of the tower, L slices.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from medvox.encode.batch import to_pixel_values
+from medvox.encode.prompt import build_prompt, ct_question, text_question
+from medvox.encode.text import TextTokenizer
+from medvox.models.vlm import MedGemma
+from medvox.synth.ct import REGIONS
+from medvox.synth.findings import FINDINGS
+from medvox.synth.questions import Exchange, asked_findings, place_exchange, presence_exchange, region_exchange
+from medvox.train.checkpoint import TrainingState, resume_checkpoint, save_checkpoint
+from medvox.train.phantoms import PhantomSet
+from medvox.train.vision import learning_rate
+from medvox.types import Progress, TokenIds, no_progress
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LanguageRun:
+    """How the decoder is trained. ``conversations_total`` counts conversations seen.
+
+    ``slices_first`` and ``slices_last``: the longest run of slices at the start and from the middle of the training on.
+    """
+
+    batch: int = 8
+    peak_rate: float = 1.5e-3
+    warmup: float = 0.03
+    conversations_total: int = 24_000
+    weight_decay: float = 0.05
+    minutes: float = 45.0
+    slices_first: int = 4
+    slices_last: int = 32
+    turns: int = 5
+    seed: int = 2
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class View:
+    """A run of slices of one case: slices ``first`` to ``last - 1`` of ``data``."""
+
+    data: PhantomSet
+    cells: Tensor  # (L, M, C)
+    region: str
+    first: int
+    last: int
+
+    def place(self, finding: str) -> tuple[int, tuple[int, int, int, int]] | None:
+        """Slice number (from 1) with the largest box of a finding, and the box in 0..1000; None when absent."""
+        boxes = self.data.boxes[self.first : self.last, FINDINGS.index(finding)]  # (slices, 4) y0 x0 y1 x1
+        areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+        if np.isnan(areas).all():
+            return None
+        index = int(np.nanargmax(areas))
+        y0, x0, y1, x1 = (round(float(value) * 1000) for value in boxes[index])
+        return index + 1, (y0, x0, y1, x1)
+
+
+@torch.no_grad()
+def pooled_cells(model: MedGemma, data: PhantomSet, progress: Progress = no_progress) -> Tensor:
+    """Pooled patch vectors of every slice, (L, M, C) float16: the projector's input after pooling."""
+    vision = model.config.vision
+    if vision is None:
+        raise ValueError("the model has no vision tower")
+    pool = model.model.multi_modal_projector.pool
+    parts = []
+    for start in range(0, len(data.images), 64):
+        patches = model.model.vision_tower(to_pixel_values(data.images[start : start + 64]))
+        image = patches.transpose(1, 2).unflatten(2, (vision.grid, vision.grid))
+        parts.append(F.avg_pool2d(image, pool).flatten(2).transpose(1, 2).half())
+        progress("encoding slices", start, len(data.images))
+    return torch.cat(parts)
+
+
+def soft_tokens(model: MedGemma, cells: Tensor) -> Tensor:
+    """Pooled vectors (N, M, C) -> soft tokens (N, M, D): the rest of the projector."""
+    projector = model.model.multi_modal_projector
+    out: Tensor = projector.mm_soft_emb_norm(cells.float()) @ projector.mm_input_projection_weight
+    return out
+
+
+def draw_view(sets: Sequence[tuple[PhantomSet, Tensor]], length: int, rng: np.random.Generator) -> View:
+    """A random run of at most ``length`` slices of a random case."""
+    data, cells = sets[int(rng.choice(len(sets), p=_shares(sets)))]
+    case = int(rng.integers(len(data.regions)))
+    first, last = int(data.starts[case]), int(data.starts[case + 1])
+    length = min(length, last - first)
+    first += int(rng.integers(last - first - length + 1))
+    return View(data=data, cells=cells, region=REGIONS[data.regions[case]], first=first, last=first + length)
+
+
+def _shares(sets: Sequence[tuple[PhantomSet, Tensor]]) -> list[float]:
+    counts = [len(data.regions) for data, _ in sets]
+    return [count / sum(counts) for count in counts]
+
+
+def draw_exchanges(view: View, turns: int, rng: np.random.Generator) -> list[Exchange]:
+    """Questions about a view in random order: one about the region, the others about findings."""
+    exchanges = [region_exchange(view.region, rng)]
+    for _ in range(turns - 1):
+        finding = asked_findings(view.region, rng)
+        place = view.place(finding)
+        if rng.random() < 0.5:
+            exchanges.append(presence_exchange(finding, place is not None, rng))
+        elif place is not None or rng.random() < 0.3:
+            exchanges.append(place_exchange(finding, place, rng))
+        else:
+            exchanges.append(presence_exchange(finding, place is not None, rng))
+    return [exchanges[index] for index in rng.permutation(len(exchanges))]
+
+
+def conversation_ids(
+    tokenizer: TextTokenizer, exchanges: Sequence[Exchange], slices: int, tokens_per_image: int
+) -> tuple[TokenIds, list[bool]]:
+    """Ids of a whole conversation, and which of them are learned (answers and their end mark)."""
+    end = tokenizer.token_id("<end_of_turn>")
+    ids: TokenIds = []
+    learned: list[bool] = []
+    for turn, exchange in enumerate(exchanges):
+        parts = ct_question(exchange.question, slices) if turn == 0 else text_question(exchange.question)
+        asked = build_prompt(tokenizer, parts, tokens_per_image).token_ids
+        if turn:
+            asked = tokenizer.encode_content("\n") + asked[1:]
+        answer = [*tokenizer.encode_content(exchange.answer), end]
+        ids += asked + answer
+        learned += [False] * len(asked) + [True] * len(answer)
+    return ids, learned
+
+
+def batch_loss(
+    model: MedGemma, tokenizer: TextTokenizer, views: Sequence[View], turns: int, rng: np.random.Generator
+) -> Tensor:
+    """Mean cross-entropy of the answers of one batch of conversations."""
+    per_image = model.config.mm_tokens_per_image
+    rows = [
+        conversation_ids(tokenizer, draw_exchanges(view, turns, rng), view.last - view.first, per_image)
+        for view in views
+    ]
+    width = max(len(ids) for ids, _ in rows)
+    ids = torch.zeros(len(rows), width, dtype=torch.long)
+    wanted = torch.zeros(len(rows), width, dtype=torch.bool)
+    valid = torch.zeros(len(rows), width, dtype=torch.long)
+    for row, (tokens, learned) in enumerate(rows):
+        ids[row, : len(tokens)] = torch.tensor(tokens)
+        wanted[row, : len(tokens)] = torch.tensor(learned)
+        valid[row, : len(tokens)] = 1
+    cells = torch.cat([view.cells[view.first : view.last] for view in views])
+    asks = torch.zeros_like(wanted)
+    asks[:, :-1] = wanted[:, 1:]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits = model(ids, soft_tokens=soft_tokens(model, cells), attention_mask=valid, logits_at=asks)
+    return F.cross_entropy(logits.float(), ids[wanted])
+
+
+def train_language(
+    model: MedGemma, tokenizer: TextTokenizer, sets: Sequence[tuple[PhantomSet, Tensor]], run: LanguageRun,
+    checkpoint: Path, progress: Progress = no_progress,
+) -> None:  # fmt: skip
+    """Train decoder and projector in place; saves to and resumes from ``checkpoint`` every two minutes."""
+    model.model.vision_tower.requires_grad_(False)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=run.peak_rate, betas=(0.9, 0.98), weight_decay=run.weight_decay)
+    state = TrainingState(
+        module=model, optimizer=optimizer, rng=random.Random(run.seed), averaged={}, progress={"seen": 0, "seconds": 0}
+    )
+    resume_checkpoint(checkpoint, state)
+    rng = np.random.default_rng(run.seed + int(state.progress["seen"]))
+    clock = saved = time.monotonic()
+    average = 0.0
+    while state.progress["seen"] < run.conversations_total and state.progress["seconds"] < run.minutes * 60:
+        done = max(state.progress["seen"] / run.conversations_total, state.progress["seconds"] / (run.minutes * 60))
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(done, run.warmup, run.peak_rate)
+        longest = run.slices_first + (run.slices_last - run.slices_first) * min(1.0, 2 * done)
+        length = max(1, round(float(np.exp(rng.uniform(0, np.log(longest))))))
+        if done > 0.5 and rng.random() < 0.05:
+            length = 85
+        size = max(1, min(run.batch, run.batch * 16 // length))
+        loss = batch_loss(model, tokenizer, [draw_view(sets, length, rng) for _ in range(size)], run.turns, rng)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
+        optimizer.step()
+        now = time.monotonic()
+        state.progress["seen"] += size
+        state.progress["seconds"] += now - clock
+        clock = now
+        average = loss.item() if not average else 0.99 * average + 0.01 * loss.item()
+        progress(f"language loss {average:.3f}", int(state.progress["seen"]), run.conversations_total)
+        if now - saved > 120:
+            saved = now
+            save_checkpoint(checkpoint, state)
+    save_checkpoint(checkpoint, state)
