@@ -1,0 +1,314 @@
+"""A question about a CT scan -> an answer with its label, probability, boxes, flags and receipt. The verb ``ask``.
+
+The whole path in one file: read, prepare, prompt, run, parse, account. Knows every stage and no other verb.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+from medvox.catalog import DEFAULT_VLM, resolve_model
+from medvox.data.dicom import choose_series, find_study, read_volume
+from medvox.data.results import Answer, Box, Transcript
+from medvox.data.volume import Source, Volume
+from medvox.encode.batch import to_pixel_values
+from medvox.encode.ct import CT_MEDGEMMA_1_5, PreparedImages, prepare_ct
+from medvox.encode.prompt import Prompt, QuestionKind, build_prompt, ct_question, question_kind
+from medvox.encode.receipt import Receipt, versions
+from medvox.encode.text import TextTokenizer
+from medvox.errors import InputError, ParseError, UsageError
+from medvox.models.domain import Domain
+from medvox.models.engine import Engine, Generation, Prefix
+from medvox.models.weights import load_vlm, read_config, weights_hash
+from medvox.parse.boxes import parse_boxes
+from medvox.parse.choice import YES_NO, parse_label, probabilities
+from medvox.parse.text import ModelText, split_text
+from medvox.report.ct_figures import NO_TRUTH, Truth, ct_figures
+from medvox.report.html import render_report
+from medvox.types import Flag, Progress, no_progress, to_json
+
+FINAL_MARK = "Final Answer:"
+UNSURE_BELOW = 0.7
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoadedModel:
+    """A vision-language model ready to answer, with what belongs to it."""
+
+    name: str
+    engine: Engine
+    tokenizer: TextTokenizer
+    image_size: int
+    weights_sha256: str
+    domain: Domain | None
+    learned: tuple[str, ...]  # findings and regions that a small model was taught; empty for a general model
+
+
+@dataclass(kw_only=True, slots=True)
+class Stopwatch:
+    """Seconds per stage."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time one stage."""
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+
+def ask(
+    question: str | Transcript, path: Path | None, *, model: str | None = None, series: str | None = None,
+    max_new_tokens: int = 512, report: Path | None = None, progress: Progress = no_progress,
+) -> Answer:  # fmt: skip
+    """Answer a question about the CT series at ``path``.
+
+    Args:
+        question: the question, or the transcript of a spoken one.
+        path: a DICOM file, or a folder that holds the series.
+        model: name or folder of the vision-language model; the small one that ships when None.
+        series: SeriesInstanceUID, needed when the folder holds several.
+        max_new_tokens: the answer may not be longer.
+        report: where to write the HTML report, if anywhere.
+        progress: told about long steps.
+
+    Raises:
+        UsageError: no question, no images, or a choice between series is needed.
+        InputError: the series cannot be read safely.
+        SetupError: the model is missing.
+        BudgetError: the prompt does not fit the model's context.
+        ModelError: the model gave unusable numbers.
+    """
+    if path is None:
+        raise UsageError("no image was given", fix="Name the folder of a CT series.", code="E_NO_IMAGE")
+    watch = Stopwatch()
+    with watch.stage("read"):
+        study = find_study(path, progress=progress)
+        chosen, reason = choose_series(study, series)
+        volume = read_volume(chosen, progress=progress)
+    answer = ask_volume(
+        question, volume, reason=reason, model=model, max_new_tokens=max_new_tokens, watch=watch, progress=progress
+    )
+    if report is not None:
+        write_report(report, answer, volume, "A question about a CT series")
+    return answer
+
+
+def ask_volume(
+    question: str | Transcript, volume: Volume, *, reason: str = "given in memory", model: str | None = None,
+    max_new_tokens: int = 512, watch: Stopwatch | None = None, progress: Progress = no_progress,
+) -> Answer:  # fmt: skip
+    """``ask`` for a volume that is already in memory."""
+    text = _question_text(question)
+    watch = watch or Stopwatch()
+    with watch.stage("load model"):
+        loaded = load_model(str(resolve_model(model or DEFAULT_VLM)))
+    with watch.stage("prepare"):
+        images = prepare_ct(volume, CT_MEDGEMMA_1_5, size=loaded.image_size, progress=progress)
+        tokens_per_image = loaded.engine.model.config.mm_tokens_per_image
+        prompt = build_prompt(loaded.tokenizer, ct_question(text, len(images.used)), tokens_per_image)
+    asked = Asked(question=text, volume=volume, reason=reason, loaded=loaded, images=images, prompt=prompt)
+    prefix = loaded.engine.prefill(prompt.token_ids, to_pixel_values(images.images), progress=progress)
+    generation = loaded.engine.generate(prefix, max_new_tokens=max_new_tokens)
+    watch.seconds |= generation.seconds
+    raw_text = loaded.tokenizer.decode(list(generation.token_ids))
+    with watch.stage("parse"):
+        result = _parse(raw_text, asked)
+        probability = _probability(asked, prefix, generation, result.label)
+    transcript = question if isinstance(question, Transcript) else None
+    heard = transcript.flags if transcript else ()
+    return Answer(
+        answer=result.text,
+        label=result.label,
+        probability=probability,
+        boxes=result.boxes,
+        flags=(*volume.flags, *heard, *_flags(asked, prefix, generation, probability), *result.flags),
+        transcript=transcript,
+        receipt=_receipt(asked, transcript, generation, raw_text, watch).as_dict(),
+    )
+
+
+def write_report(path: Path, answer: Answer, volume: Volume, title: str, truth: Truth = NO_TRUTH) -> None:
+    """Write the HTML page of an answer: one file with everything in it."""
+    rows, columns = volume.voxels.shape[1:]
+    prepared = prepare_ct(volume, CT_MEDGEMMA_1_5, size=max(rows, columns))
+    top, left = prepared.square.top, prepared.square.left
+    shown = prepared.images[:, top : top + rows, left : left + columns]
+    figures = ct_figures(volume, shown, prepared.used, answer.boxes, truth)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(render_report(answer, figures, title), encoding="utf-8")
+
+
+@lru_cache(maxsize=2)
+def load_model(folder: str) -> LoadedModel:
+    """Load a model folder once; the next question finds it in memory."""
+    path = Path(folder)
+    config = read_config(path)
+    vlm = load_vlm(path)
+    if vlm.config.vision is None:
+        raise InputError(
+            f"{path.name} reads text only", fix="Choose a multimodal model.", code="E_MODEL_TEXT_ONLY"
+        )  # fmt: skip
+    return LoadedModel(
+        name=path.name,
+        engine=Engine(vlm),
+        tokenizer=TextTokenizer(path),
+        image_size=vlm.config.vision.image_size,
+        weights_sha256=weights_hash(path),
+        domain=Domain.load(path),
+        learned=tuple(config.get("medvox", {}).get("learned", ())),
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Asked:
+    """A question as it goes into the model."""
+
+    question: str
+    volume: Volume
+    reason: str
+    loaded: LoadedModel
+    images: PreparedImages
+    prompt: Prompt
+
+    @property
+    def kind(self) -> QuestionKind:
+        """The form of the answer."""
+        return question_kind(self.question)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Parsed:
+    """What the model's text says, on the slices of the volume."""
+
+    text: str
+    label: str | None
+    boxes: tuple[Box, ...]
+    flags: tuple[Flag, ...]
+
+
+def _question_text(question: str | Transcript) -> str:
+    text = question.text if isinstance(question, Transcript) else question
+    if not text.strip():
+        raise UsageError("the question is empty", fix="Ask something about the scan.", code="E_QUESTION_EMPTY")
+    return text.strip()
+
+
+def _parse(raw_text: str, asked: Asked) -> Parsed:
+    """Typed parts of the text; what breaks its form becomes a flag, and the raw text stays in the receipt."""
+    try:
+        parts = split_text(raw_text)
+        if asked.kind is QuestionKind.BOXES:
+            return _parse_boxes(parts, asked.images)
+    except ParseError as error:
+        return Parsed(text=raw_text, label=None, boxes=(), flags=(Flag(code=error.code, text=error.message),))
+    label = parse_label(parts.final, YES_NO if asked.kind is QuestionKind.YES_NO else None)
+    missing = Flag(code="F_NO_FINAL_ANSWER", text="The model did not end with a final answer in the promised form.")
+    return Parsed(text=parts.answer, label=label, boxes=(), flags=() if label else (missing,))
+
+
+def _parse_boxes(parts: ModelText, images: PreparedImages) -> Parsed:
+    found = parse_boxes(parts.final)
+    boxes = []
+    for item in found:
+        shown = item.slice or 1
+        if shown > len(images.used):
+            raise ParseError(
+                f"the model names slice {shown}, but {len(images.used)} were shown",
+                fix="Ask again; the raw text is in the receipt.",
+                code="E_PARSE_SLICE",
+            )
+        boxes.append(Box(label=item.label, box_xyxy=item.to_picture(images.square), image=f"SLICE {shown}"))
+    nothing = Flag(code="F_NOTHING_LOCATED", text="The model located nothing.")
+    return Parsed(
+        text=parts.answer,
+        label=found[0].label if found else None,
+        boxes=tuple(boxes),
+        flags=() if found else (nothing,),
+    )
+
+
+def _probability(asked: Asked, prefix: Prefix, generation: Generation, label: str | None) -> float | None:
+    """Probability of the label where the final answer begins: among yes and no, or of its own tokens if it is short."""
+    ids, tokenizer = generation.token_ids, asked.loaded.tokenizer
+    if label is None or asked.kind is QuestionKind.BOXES:
+        return None
+    reached = [n for n in range(1, len(ids) + 1) if tokenizer.decode(list(ids[:n])).endswith(FINAL_MARK)]
+    if not reached:
+        return None
+    before = reached[-1]
+    if asked.kind is QuestionKind.YES_NO:
+        choices = [[*ids[:before], *tokenizer.encode_content(f" {word}")] for word in YES_NO]
+        shares = probabilities(asked.loaded.engine.score_choices(prefix, choices))
+        return shares[YES_NO.index(label)]
+    return math.exp(sum(generation.logprobs[before:])) if len(ids) - before <= 8 else None
+
+
+def _flags(asked: Asked, prefix: Prefix, generation: Generation, probability: float | None) -> list[Flag]:
+    """What a reader of the answer must know about the question, the slices and the model."""
+    loaded, images, flags = asked.loaded, asked.images, []
+    if images.dropped:
+        text = f"{len(images.used)} of {len(images.used) + len(images.dropped)} slices were shown to the model."
+        flags.append(Flag(code="F_SLICES_DROPPED", text=text))
+    if not generation.stopped:
+        flags.append(Flag(code="F_ANSWER_CUT", text="The answer reached its longest allowed length and may be cut."))
+    if probability is not None and probability < UNSURE_BELOW:
+        flags.append(Flag(code="F_UNSURE", text=f"The model gives its answer a probability of only {probability:.2f}."))
+    if loaded.learned and not any(word in asked.question.lower() for word in loaded.learned):
+        text = f"{loaded.name} was taught only these words: {', '.join(loaded.learned)}. The question has none of them."
+        flags.append(Flag(code="F_QUESTION_NOT_LEARNED", text=text))
+    if loaded.domain is not None and prefix.image_average is not None:
+        distance = loaded.domain.distance(prefix.image_average)
+        if distance > loaded.domain.limit:
+            text = (
+                f"This scan is unlike the generated scans that {loaded.name} learned from "
+                f"(distance {distance:.1f}, usual below {loaded.domain.limit:.1f})."
+            )
+            flags.append(Flag(code="F_OUT_OF_DOMAIN", text=text))
+    return flags
+
+
+def _receipt(
+    asked: Asked, transcript: Transcript | None, generation: Generation, raw_text: str, watch: Stopwatch
+) -> Receipt:
+    volume, images, loaded = asked.volume, asked.images, asked.loaded
+    spoken: tuple[Source, ...] = ()
+    speech_model = None
+    if transcript is not None:
+        spoken = (Source(name=transcript.file, sha256=transcript.file_sha256),)
+        speech_model = {"id": transcript.model, "weights_sha256": transcript.model_sha256}
+    return Receipt(
+        sources=tuple({"name": source.name, "sha256": source.sha256} for source in (*spoken, *volume.sources)),
+        series={
+            "uid": volume.series_uid,
+            "modality": volume.modality,
+            "chosen_because": asked.reason,
+            "shape": list(volume.voxels.shape),
+            "spacing_mm": list(volume.spacing_mm),
+            "affine_lps": to_json(volume.affine_lps),
+        },
+        slices={"used": list(images.used), "dropped": list(images.dropped)},
+        preset={"name": CT_MEDGEMMA_1_5.name, "hash": CT_MEDGEMMA_1_5.hash},
+        windows_hu=CT_MEDGEMMA_1_5.windows_hu,
+        tokens={
+            "prompt": len(asked.prompt.token_ids),
+            "image": asked.prompt.image_tokens,
+            "generated": len(generation.token_ids),
+        },
+        model={"id": loaded.name, "weights_sha256": loaded.weights_sha256},
+        speech_model=speech_model,
+        question=asked.question,
+        prompt_text=asked.prompt.text,
+        raw_text=raw_text,
+        decoding="greedy",
+        seed=None,
+        seconds=watch.seconds,
+        versions=versions(),
+    )

@@ -1,0 +1,104 @@
+"""The main job on inputs that ship with the package. The verb ``demo``.
+
+Case one: a real CT series and a recorded question about it. Case two: a generated scan with a planted finding, so that
+the answer can be seen beside the truth. Nothing in it is scripted: both cases go the same way as a user's own files.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from medvox.answer import ask_volume, write_report
+from medvox.data.dicom import choose_series, find_study, read_volume
+from medvox.data.results import Answer
+from medvox.data.square import BoxXyxy
+from medvox.data.volume import Volume
+from medvox.dictate import transcribe
+from medvox.report.ct_figures import NO_TRUTH, Truth, shown_number
+from medvox.synth.ct import CtCase, generate_ct
+from medvox.types import Progress, no_progress
+
+SAMPLES = Path(__file__).parent / "samples"
+PHANTOM_SEED = 2_010_000  # beyond every seed that was trained or scored on
+FINDING = "liver lesion"
+
+
+def run_demo(out: Path, progress: Progress = no_progress) -> dict[str, Any]:
+    """Run both cases and write their answers, receipts and reports below ``out``.
+
+    Returns:
+        A summary of what was asked, answered and written.
+    """
+    transcript = transcribe(SAMPLES / "question.wav", progress=progress)
+    series, reason = choose_series(find_study(SAMPLES / "ct_abdomen", progress=progress))
+    volume = read_volume(series, progress=progress)
+    answer = ask_volume(transcript, volume, reason=reason, progress=progress)
+    real = write_case(out, answer, volume, "A spoken question about a real CT series")
+
+    case = generate_ct(PHANTOM_SEED, region="abdomen", findings=(FINDING,), slices=24)
+    present = ask_volume(f"Is there a {FINDING} in this scan?", case.volume, progress=progress)
+    place = ask_volume(f"Where is the {FINDING}?", case.volume, progress=progress)
+    truth = Truth(label=FINDING, boxes={index: _floats(box) for index, box in case.boxes.get(FINDING, {}).items()})
+    phantom = write_case(out / "phantom", place, case.volume, "A generated scan with a planted finding", truth)
+    _write_json(out / "phantom" / "presence.json", present.as_dict())
+    _write_json(out / "phantom" / "truth.json", _truth_facts(case, place))
+    return {"real": real, "phantom": {**phantom, **_summary(present, "presence")}, **_truth_facts(case, place)}
+
+
+def write_case(out: Path, answer: Answer, volume: Volume, title: str, truth: Truth = NO_TRUTH) -> dict[str, Any]:
+    """Write ``answer.json``, ``receipt.json`` and ``report.html`` of one answer."""
+    out.mkdir(parents=True, exist_ok=True)
+    _write_json(out / "answer.json", answer.as_dict())
+    _write_json(out / "receipt.json", answer.receipt)
+    write_report(out / "report.html", answer, volume, title, truth)
+    return {**_summary(answer, "answer"), "report": (out / "report.html").as_posix()}
+
+
+def overlap(one: BoxXyxy, other: BoxXyxy) -> float:
+    """Intersection over union of two boxes."""
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    shared = max(0.0, width) * max(0.0, height)
+    return shared / (_area(one) + _area(other) - shared) if shared else 0.0
+
+
+def _truth_facts(case: CtCase, place: Answer) -> dict[str, Any]:
+    """The planted truth beside what was found."""
+    boxes = case.boxes.get(FINDING, {})
+    facts: dict[str, Any] = {
+        "truth": {
+            "region": case.region,
+            "findings": list(case.findings),
+            "boxes": {f"slice {index}": list(box) for index, box in boxes.items()},
+        }
+    }
+    if place.boxes:
+        index = place.receipt["slices"]["used"][shown_number(place.boxes[0]) - 1]
+        facts["iou"] = round(overlap(place.boxes[0].box_xyxy, _floats(boxes[index])), 3) if index in boxes else 0.0
+    return facts
+
+
+def _summary(answer: Answer, name: str) -> dict[str, Any]:
+    question = answer.transcript.text if answer.transcript else answer.receipt["question"]
+    return {
+        name: {
+            "question": question,
+            "label": answer.label,
+            "probability": answer.probability,
+            "flags": [flag.code for flag in answer.flags],
+        }
+    }
+
+
+def _floats(box: tuple[int, int, int, int]) -> BoxXyxy:
+    return float(box[0]), float(box[1]), float(box[2]), float(box[3])
+
+
+def _area(box: BoxXyxy) -> float:
+    return (box[2] - box[0]) * (box[3] - box[1])
+
+
+def _write_json(path: Path, value: dict[str, Any]) -> None:
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
