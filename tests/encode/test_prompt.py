@@ -102,6 +102,12 @@ def test_text_round_trips(tokenizer: TextTokenizer) -> None:
         ("Where is the nodule?", QuestionKind.BOXES),
         ("Which body region is this?", QuestionKind.OPEN),
         ("", QuestionKind.OPEN),
+        ("Okay, is there a nodule?", QuestionKind.YES_NO),
+        ("Can you tell me where the nodule is?", QuestionKind.BOXES),
+        ("could you please tell me if there is a nodule", QuestionKind.YES_NO),
+        ("Tell me which region this is.", QuestionKind.OPEN),
+        ("Can you see a nodule?", QuestionKind.YES_NO),
+        ("Doctor Isley's scan?", QuestionKind.OPEN),
     ],
 )
 def test_the_first_word_tells_the_form_of_the_answer(question: str, kind: QuestionKind) -> None:

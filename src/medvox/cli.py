@@ -1,0 +1,347 @@
+"""The ``medvox`` command: reads arguments, calls one verb, prints its value.
+
+Results go to stdout, everything else to stderr. With ``--json`` stdout holds nothing but JSON, errors included.
+Imports of the path stand inside functions, so that ``--help`` answers at once; no medical logic lives here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+
+from medvox import __version__
+from medvox.errors import MedvoxError, UsageError
+
+if TYPE_CHECKING:
+    from medvox.data.results import Answer, Transcript
+    from medvox.types import Flag
+
+EXIT_INTERRUPTED = 130
+BAR_WIDTH = 24
+
+DESCRIPTION = (
+    "Ask about a CT series, by text or by voice, and trace the answer. Research software, not a medical device."
+)
+
+EPILOG = """examples:
+  medvox demo --out out/demo                     the whole path on inputs that ship with medvox
+  medvox ask "Which body region is this?" ct/    answer a question about a CT series
+  medvox ask --speech question.wav ct/ --json    the question is spoken
+  medvox transcribe dictation.wav                speech to text
+  medvox inspect ct/                             what is in this folder, and can it be used
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser whose complaints are UsageErrors, so that ``--json`` holds for them too."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, fix=f"see `{self.prog} --help`")
+
+
+class ProgressBar:
+    """A one-line bar on a terminal; silent anywhere else. Colour unless NO_COLOR is set."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._enabled = stream.isatty() and os.environ.get("TERM") != "dumb"
+        self._colour = not os.environ.get("NO_COLOR")
+        self._width = 0
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """Show that ``done`` of ``total`` steps of ``what`` are finished."""
+        if not self._enabled:
+            return
+        filled = BAR_WIDTH * min(done, total) // max(total, 1)
+        bar, rest = "#" * filled, "." * (BAR_WIDTH - filled)
+        line = f"{what:<24.24} [{bar}{rest}] {done}/{total}"
+        shown = line.replace(bar, f"\x1b[36m{bar}\x1b[0m", 1) if self._colour and bar else line
+        self._stream.write("\r" + shown + " " * (self._width - len(line)))
+        self._width = len(line)
+        self._stream.flush()
+
+    def clear(self) -> None:
+        """Take the bar off the screen."""
+        if self._width:
+            self._stream.write("\r" + " " * self._width + "\r")
+            self._stream.flush()
+            self._width = 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line."""
+    formatter = argparse.RawDescriptionHelpFormatter
+    parser = _Parser(
+        prog="medvox", description=DESCRIPTION, epilog=EPILOG, formatter_class=formatter, allow_abbrev=False
+    )
+    parser.add_argument("-V", "--version", action="version", version=f"medvox {__version__}")
+    output = _Parser(add_help=False)
+    output.add_argument("--json", action="store_true", help="print JSON on stdout, errors too")
+    output.add_argument("--debug", action="store_true", help="show the trace of an unexpected error; it may name data")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def add(name: str, run: Any, summary: str, example: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(
+            name,
+            parents=[output],
+            help=summary,
+            description=summary[0].upper() + summary[1:] + ".",
+            epilog=f"example:\n  {example}",
+            formatter_class=formatter,
+            allow_abbrev=False,
+        )
+        command.set_defaults(run=run)
+        return command
+
+    _add_ask(add("ask", run_ask, "answer a question about a CT series", 'medvox ask "Is there a nodule?" ct/ --json'))
+    _add_transcribe(
+        add("transcribe", run_transcribe, "turn recorded speech into text", "medvox transcribe a.wav b.flac")
+    )
+    command = add(
+        "inspect", run_inspect, "list the series below a path and whether they can be used", "medvox inspect ct/"
+    )
+    command.add_argument("path", metavar="PATH", type=Path, help="a folder or a DICOM file")
+    command = add("models", run_models, "list the models that medvox knows and where they are", "medvox models list")
+    command.add_argument("action", metavar="list", choices=["list"], nargs="?", default="list")
+    add("doctor", run_doctor, "check this installation", "medvox doctor")
+    command = add("demo", run_demo, "run the whole path on inputs that ship with medvox", "medvox demo --out out/demo")
+    command.add_argument("--out", metavar="DIR", type=Path, default=Path("out/demo"), help="default: out/demo")
+    return parser
+
+
+def _add_ask(command: argparse.ArgumentParser) -> None:
+    command.usage = "medvox ask [options] QUESTION PATH\n       medvox ask [options] --speech FILE PATH"
+    command.add_argument("words", metavar="QUESTION PATH", nargs="+", help="the question, then a folder or DICOM file")
+    command.add_argument("--speech", metavar="FILE", type=Path, help="a recording of the question, instead of QUESTION")
+    command.add_argument("--speech-model", metavar="NAME", help="the model that recognises --speech")
+    command.add_argument("--series", metavar="UID", help="the series to use when PATH holds several")
+    command.add_argument("--model", metavar="NAME", help="a name from `medvox models list`, or a model folder")
+    command.add_argument("--report", metavar="FILE", type=Path, help="write an HTML report here as well")
+    command.add_argument("--max-new-tokens", metavar="N", type=_positive, default=512, help="default: 512")
+
+
+def _add_transcribe(command: argparse.ArgumentParser) -> None:
+    command.add_argument("files", metavar="FILE", nargs="+", type=Path, help="WAV, FLAC, MP3 or OGG")
+    command.add_argument("--model", metavar="NAME", help="a name from `medvox models list`, or a model folder")
+
+
+def run_ask(args: argparse.Namespace, progress: ProgressBar) -> int:
+    """``medvox ask``: prints one Answer."""
+    question: str | Transcript
+    question, path = _question_and_path(args.words, spoken=args.speech is not None)
+    from medvox.answer import ask
+
+    if args.speech:
+        from medvox.dictate import transcribe
+
+        question = transcribe(args.speech, args.speech_model, progress=progress)
+    answer = ask(
+        question,
+        path,
+        model=args.model,
+        series=args.series,
+        max_new_tokens=args.max_new_tokens,
+        report=args.report,
+        progress=progress,
+    )
+    progress.clear()
+    if args.json:
+        _print_json(answer.as_dict())
+    else:
+        _print_answer(answer)
+    return 0
+
+
+def run_transcribe(args: argparse.Namespace, progress: ProgressBar) -> int:
+    """``medvox transcribe``: prints one Transcript per file; a bad file does not stop the others."""
+    from medvox.dictate import transcribe
+
+    worst = 0
+    for file in args.files:
+        try:
+            transcript = transcribe(file, args.model, progress=progress)
+        except MedvoxError as error:
+            if error.exit_code != 3 or len(args.files) == 1:
+                raise
+            progress.clear()
+            worst = error.exit_code
+            _print_error(error, as_json=args.json, file=file)
+            continue
+        progress.clear()
+        if args.json:
+            _print_json(transcript.as_dict())
+        else:
+            print(transcript.text if len(args.files) == 1 else f"{file}: {transcript.text}")
+            _print_flags(transcript.flags)
+    return worst
+
+
+def run_inspect(args: argparse.Namespace, progress: ProgressBar) -> int:
+    """``medvox inspect``: prints the series below a path, and the files that were left out."""
+    from medvox.inspection import inspect
+
+    found = inspect(args.path, progress)
+    progress.clear()
+    if args.json:
+        _print_json(found)
+        return 0
+    for series in found["series"]:
+        shape = " x ".join(str(length) for length in series["shape"])
+        spacing = series["spacing_mm"]
+        mm = " x ".join(f"{length:.3g}" for length in spacing) + " mm" if spacing else "no spacing"
+        print(f"{series['verdict']:<8} {series['modality']:<4} {shape:<16} {mm:<22} {series['description']}")
+        print(f"         {series['uid']}")
+        for flag in series["flags"]:
+            print(f"         {flag['code']}: {flag['text']}")
+    for left_out in found["not_used"]:
+        print(f"not used {left_out['path']}: {left_out['reason']}")
+    return 0
+
+
+def run_models(args: argparse.Namespace, progress: ProgressBar) -> int:
+    """``medvox models list``: prints every model that medvox knows."""
+    from medvox.catalog import list_models
+
+    rows = list_models()
+    if args.json:
+        names = ("name", "kind", "shipped", "path", "summary")
+        listed = [{name: getattr(row, name) for name in names} for row in rows]
+        _print_json({"models": [row | {"path": str(row["path"]) if row["path"] else None} for row in listed]})
+        return 0
+    for row in rows:
+        where = "ships with medvox" if row.shipped and row.path else str(row.path or "not on this machine")
+        print(f"{row.name:<28} {row.kind:<4} {where}\n{'':<28} {row.summary}")
+    return 0
+
+
+def run_doctor(args: argparse.Namespace, progress: ProgressBar) -> int:
+    """``medvox doctor``: prints every check; exits 4 when something that medvox needs is missing."""
+    from medvox.doctor import examine
+
+    checks = examine()
+    broken = any(check.state == "bad" for check in checks)
+    if args.json:
+        _print_json({"ok": not broken, "checks": [check.as_dict() for check in checks]})
+    else:
+        for check in checks:
+            print(f"{check.state:<5} {check.name:<24} {check.found}" + (f"\n{'':<30} {check.fix}" if check.fix else ""))
+    return 4 if broken else 0
+
+
+def run_demo(args: argparse.Namespace, progress: ProgressBar) -> int:
+    """``medvox demo``: runs the shipped cases and names the files that were written."""
+    from medvox.demo import run_demo as run
+
+    summary = run(args.out, progress)
+    progress.clear()
+    if args.json:
+        _print_json(summary)
+    else:
+        _print_demo(summary)
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit code of the process (the table is in CONTRIBUTING.md)."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    as_json, debug = "--json" in words, "--debug" in words
+    progress = ProgressBar(sys.stderr)
+    try:
+        args = build_parser().parse_args(words)
+        code: int = args.run(args, progress)
+        sys.stdout.flush()
+        return code
+    except MedvoxError as error:
+        progress.clear()
+        _print_error(error, as_json=as_json)
+        return error.exit_code
+    except KeyboardInterrupt:
+        progress.clear()
+        print("interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:  # the reader of our output has gone, as in `medvox ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:  # last resort: name the place, never the text, which may quote the data
+        progress.clear()
+        if debug:
+            traceback.print_exc()
+        _print_error(_unexpected(error), as_json=as_json)
+        return 1
+
+
+def _question_and_path(words: list[str], *, spoken: bool) -> tuple[str, Path]:
+    expected = 1 if spoken else 2
+    if len(words) != expected:
+        given = "a recording and" if spoken else "a question and"
+        raise UsageError(
+            f"ask takes {given} one path, got {len(words)} word(s)",
+            fix='put the question in quotes and give one folder or file: medvox ask "QUESTION" PATH',
+        )
+    return words[0], Path(words[-1])
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return number
+
+
+def _unexpected(error: Exception) -> MedvoxError:
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if Path(__file__).parent in Path(frame.filename).parents]
+    return MedvoxError(
+        f"unexpected {type(error).__name__} in {Path(ours[-1].filename).name}:{ours[-1].lineno}",
+        fix="this is a bug in medvox: run again with --debug and report the trace (read it first, it may name data)",
+        code="E_UNEXPECTED",
+    )
+
+
+def _print_answer(answer: Answer) -> None:
+    if answer.transcript is not None:
+        print(f"heard: {answer.transcript.text}")
+    print(answer.answer)
+    if answer.label is not None:
+        sure = "" if answer.probability is None else f"  (probability {answer.probability:.2f})"
+        print(f"label: {answer.label}{sure}")
+    for box in answer.boxes:
+        print(f"box: {box.label} on {box.image} at {', '.join(f'{edge:.0f}' for edge in box.box_xyxy)}")
+    _print_flags(answer.flags)
+
+
+def _print_demo(summary: dict[str, Any]) -> None:
+    for title, case in (("a real CT, asked by voice", summary["real"]), ("a generated CT", summary["phantom"])):
+        print(title)
+        for answer in (value for value in case.values() if isinstance(value, dict)):
+            sure = "" if answer["probability"] is None else f" (probability {answer['probability']:.2f})"
+            print(f"  {answer['question']}\n    {answer['label']}{sure}")
+            for code in answer["flags"]:
+                print(f"    note: {code}")
+        print(f"  report: {case['report']}")
+    if "iou" in summary:
+        print(f"  overlap of the box with the planted one: IoU {summary['iou']:.2f}")
+
+
+def _print_flags(flags: Sequence[Flag]) -> None:
+    for flag in flags:
+        print(f"note: {flag.text} [{flag.code}]", file=sys.stderr)
+
+
+def _print_error(error: MedvoxError, *, as_json: bool, file: Path | None = None) -> None:
+    named = {"file": file.name} if file else {}
+    if as_json:
+        _print_json(named | {"error": error.as_dict()})
+    else:
+        where = f"{file.name}: " if file else ""
+        print(f"error: {where}{error.message}\n  fix: {error.fix}", file=sys.stderr)
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, ensure_ascii=False, allow_nan=False))

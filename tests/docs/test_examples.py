@@ -1,0 +1,35 @@
+"""The files in examples/ run on the samples that ship with the package."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parents[2]
+SAMPLES = REPOSITORY / "src" / "medvox" / "samples"
+
+
+def run_example(name: str, *words: str | Path) -> str:
+    env = os.environ | {"PYTHONPATH": str(REPOSITORY / "src")}
+    command = [sys.executable, str(REPOSITORY / "examples" / name), *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_ask_ct() -> None:
+    printed = run_example("ask_ct.py", SAMPLES / "ct_abdomen", "Which body region does this CT show?")
+    assert "label:" in printed
+    assert "receipt:" in printed
+
+
+def test_transcribe() -> None:
+    printed = run_example("transcribe.py", SAMPLES / "question.wav")
+    assert len(printed.splitlines()) > 1
+
+
+def test_every_example_is_tested() -> None:
+    tested = Path(__file__).read_text()
+    assert [path.name for path in (REPOSITORY / "examples").glob("*.py") if f'"{path.name}"' not in tested] == []

@@ -1,0 +1,373 @@
+"""The command line as a user meets it: ``python -m medvox`` in its own process, good and bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+
+from medvox import cli
+from medvox.errors import BudgetError, InputError, SetupError
+
+REPOSITORY = Path(__file__).parents[1]
+HELP_SECONDS = 0.3
+
+
+def run(*words: str | Path, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY / "src"), "OMP_NUM_THREADS": "1"} | (env or {})
+    command = [sys.executable, "-m", "medvox", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
+
+
+def error_of(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
+    """The error object of a ``--json`` call, after checking its form."""
+    error = json.loads(done.stdout)["error"]
+    assert set(error) == {"code", "message", "fix"}
+    assert error["code"].startswith("E_")
+    assert error["message"]
+    assert error["fix"]
+    return error
+
+
+def write_ct(folder: Path, *, slices: int = 6, size: int = 64, change: Callable[[Dataset], None] | None = None) -> Path:
+    """A small axial CT series: a bright cylinder in air, 5 mm apart."""
+    folder.mkdir(parents=True, exist_ok=True)
+    study, series = generate_uid(), generate_uid()
+    rows, columns = np.mgrid[:size, :size] - size / 2
+    stored = np.where(rows**2 + columns**2 < (size / 3) ** 2, 1064, 24).astype(np.uint16)
+    for index in range(slices):
+        image = Dataset()
+        image.SOPClassUID, image.SOPInstanceUID, image.SeriesInstanceUID = CTImageStorage, generate_uid(), series
+        image.StudyInstanceUID, image.Modality, image.SeriesDescription = study, "CT", "cylinder"
+        image.PatientName, image.PatientID = "SECRET^NAME", "SECRET-ID"
+        image.InstanceNumber, image.ImageType = index + 1, ["ORIGINAL", "PRIMARY", "AXIAL"]
+        image.ImageOrientationPatient, image.ImagePositionPatient = [1, 0, 0, 0, 1, 0], [-32, -32, 5.0 * index]
+        image.PixelSpacing, image.SliceThickness = [1.0, 1.0], 5.0
+        image.RescaleSlope, image.RescaleIntercept, image.RescaleType = 1, -1024, "HU"
+        image.Rows = image.Columns = size
+        image.SamplesPerPixel, image.PhotometricInterpretation, image.PixelRepresentation = 1, "MONOCHROME2", 0
+        image.BitsAllocated, image.BitsStored, image.HighBit = 16, 12, 11
+        image.PixelData = stored.tobytes()
+        if change:
+            change(image)
+        image.file_meta = FileMetaDataset()
+        image.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        image.save_as(folder / f"{index:03d}.dcm", enforce_file_format=True)
+    return folder
+
+
+def write_sound(path: Path, samples: np.ndarray, rate_hz: int = 16000) -> Path:
+    soundfile.write(path, samples, rate_hz)
+    return path
+
+
+def tone(seconds: float, rate_hz: int) -> np.ndarray:
+    return 0.3 * np.sin(2 * np.pi * 220 * np.arange(int(seconds * rate_hz)) / rate_hz)
+
+
+# --- help, version, usage
+
+
+def test_help_is_quick() -> None:
+    def seconds() -> float:
+        start = time.perf_counter()
+        assert run("--help").returncode == 0
+        return time.perf_counter() - start
+
+    assert min(seconds() for _ in range(3)) < HELP_SECONDS
+
+
+@pytest.mark.parametrize("command", ["ask", "transcribe", "inspect", "models", "doctor", "demo"])
+def test_each_command_shows_an_example(command: str) -> None:
+    done = run(command, "--help")
+    assert done.returncode == 0
+    assert f"example:\n  medvox {command}" in done.stdout
+
+
+def test_version() -> None:
+    assert run("--version").stdout == "medvox 0.1.0\n"
+
+
+def test_import_loads_no_torch_and_no_numpy() -> None:
+    check = "import sys, medvox, medvox.cli; sys.exit(bool({'torch', 'numpy', 'pydicom'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", check], check=False, cwd=REPOSITORY / "src").returncode == 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["no-such-command"],
+        ["ask"],
+        ["ask", "What?", "a", "b"],
+        ["ask", "--speech", "q.wav", "What?", "a"],
+        ["ask", "What?", "a", "--max-new-tokens", "0"],
+        ["inspect"],
+    ],
+)
+def test_wrong_usage_exits_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(words) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("error: ")
+    assert "\n  fix: " in printed.err
+
+
+def test_wrong_usage_is_an_error_object_with_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["ask", "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["error"]["code"] == "E_USAGE"
+
+
+# --- errors on their way out
+
+
+def fail_with(error: BaseException) -> Callable[..., Any]:
+    def verb(*args: object, **kwargs: object) -> None:
+        raise error
+
+    return verb
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (InputError("m", fix="f"), 3),
+        (SetupError("m", fix="f"), 4),
+        (BudgetError("m", fix="f"), 5),
+        (KeyboardInterrupt(), 130),
+        (ValueError("m"), 1),
+    ],
+)
+def test_exit_codes(error: BaseException, code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("medvox.inspection.inspect", fail_with(error))
+    assert cli.main(["inspect", "x"]) == code
+
+
+def test_an_unexpected_error_does_not_quote_the_data(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("medvox.inspection.inspect", fail_with(ValueError("SECRET^NAME")))
+    assert cli.main(["inspect", "x", "--json"]) == 1
+    printed = capsys.readouterr()
+    assert "SECRET" not in printed.out + printed.err
+    assert json.loads(printed.out)["error"]["code"] == "E_UNEXPECTED"
+
+
+class Terminal:
+    """A stream that says it is a terminal."""
+
+    def __init__(self) -> None:
+        self.text = ""
+
+    def isatty(self) -> bool:
+        return True
+
+    def write(self, text: str) -> None:
+        self.text += text
+
+    def flush(self) -> None:
+        pass
+
+
+def test_progress_shows_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    stream = Terminal()
+    bar = cli.ProgressBar(stream)  # type: ignore[arg-type]
+    bar("read slices", 3, 6)
+    assert "read slices" in stream.text
+    assert "3/6" in stream.text
+    assert "\x1b[36m" in stream.text
+    bar.clear()
+    assert stream.text.endswith("\r")
+
+
+def test_progress_without_colour(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("NO_COLOR", "1")
+    stream = Terminal()
+    cli.ProgressBar(stream)("read slices", 3, 6)  # type: ignore[arg-type]
+    assert "\x1b" not in stream.text
+
+
+def test_progress_is_silent_when_piped(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("w") as stream:
+        cli.ProgressBar(stream)("read slices", 3, 6)
+    assert (tmp_path / "log").read_text() == ""
+
+
+# --- scans
+
+
+def test_inspect_a_good_series(tmp_path: Path) -> None:
+    done = run("inspect", write_ct(tmp_path / "ct"), "--json")
+    assert done.returncode == 0
+    assert done.stderr == ""
+    found = json.loads(done.stdout)
+    assert set(found) == {"series", "not_used"}
+    (series,) = found["series"]
+    expected = {"uid", "modality", "description", "shape", "spacing_mm", "affine_lps", "verdict", "flags", "files"}
+    assert expected <= set(series)
+    assert series["shape"] == [6, 64, 64]
+    assert series["spacing_mm"] == [5.0, 1.0, 1.0]
+    assert "SECRET" not in done.stdout
+
+
+def test_inspect_prints_a_table(tmp_path: Path) -> None:
+    done = run("inspect", write_ct(tmp_path / "ct"))
+    assert done.returncode == 0
+    assert "6 x 64 x 64" in done.stdout
+
+
+def test_ask_a_missing_path(tmp_path: Path) -> None:
+    done = run("ask", "What is this?", tmp_path / "gone", "--json")
+    assert done.returncode == 3
+    assert error_of(done)["code"] == "E_INPUT_MISSING"
+
+
+def test_ask_an_empty_folder(tmp_path: Path) -> None:
+    done = run("ask", "What is this?", tmp_path, "--json")
+    assert done.returncode == 3
+    assert error_of(done)["code"] == "E_INPUT_EMPTY"
+
+
+def test_ask_a_text_file_named_dcm(tmp_path: Path) -> None:
+    (tmp_path / "note.dcm").write_text("SECRET^NAME, not an image")
+    done = run("ask", "What is this?", tmp_path / "note.dcm", "--json")
+    assert done.returncode == 3
+    assert "SECRET" not in done.stdout + done.stderr
+    assert error_of(done)["code"] == "E_DICOM_UNREADABLE"
+
+
+def test_inspect_names_the_file_it_left_out(tmp_path: Path) -> None:
+    folder = write_ct(tmp_path / "ct")
+    (folder / "note.dcm").write_text("not an image")
+    found = json.loads(run("inspect", folder, "--json").stdout)
+    assert [Path(left_out["path"]).name for left_out in found["not_used"]] == ["note.dcm"]
+
+
+def test_ask_a_truncated_file(tmp_path: Path) -> None:
+    folder = write_ct(tmp_path / "ct")
+    cut = folder / "002.dcm"
+    cut.write_bytes(cut.read_bytes()[:3000])
+    done = run("ask", "What is this?", folder, "--json")
+    assert done.returncode == 3
+    error = error_of(done)
+    assert error["code"] == "E_DICOM_TRUNCATED"
+    assert "002.dcm" in error["message"]
+    assert "SECRET" not in done.stdout + done.stderr
+
+
+def test_ask_a_ct_without_rescale_intercept(tmp_path: Path) -> None:
+    folder = write_ct(tmp_path / "ct", change=lambda image: image.__delattr__("RescaleIntercept"))
+    done = run("ask", "What is this?", folder, "--json")
+    assert done.returncode == 3
+    assert error_of(done)["code"] == "E_DICOM_RESCALE_MISSING"
+
+
+def test_ask_two_series_lists_them(tmp_path: Path) -> None:
+    write_ct(tmp_path / "a")
+    write_ct(tmp_path / "b", slices=4)
+    uids = [series["uid"] for series in json.loads(run("inspect", tmp_path, "--json").stdout)["series"]]
+    assert len(uids) == 2
+    done = run("ask", "What is this?", tmp_path, "--json")
+    assert done.returncode == 2
+    error = error_of(done)
+    assert error["code"] == "E_SERIES_CHOICE"
+    assert all(uid in error["message"] + error["fix"] for uid in uids)
+    assert "--series" in error["fix"]
+
+
+# --- models
+
+
+def test_a_known_model_that_is_not_here(tmp_path: Path) -> None:
+    folder = write_ct(tmp_path / "ct")
+    env = {"MEDVOX_MODELS": str(tmp_path / "models")}
+    done = run("ask", "What is this?", folder, "--model", "google/medgemma-1.5-4b-it", "--json", env=env)
+    assert done.returncode == 4
+    assert error_of(done)["code"] == "E_MODEL_MISSING"
+
+
+def test_an_unknown_model(tmp_path: Path) -> None:
+    done = run("ask", "What is this?", write_ct(tmp_path / "ct"), "--model", "no-such-model", "--json")
+    assert done.returncode == 4
+    error = error_of(done)
+    assert error["code"] == "E_MODEL_UNKNOWN"
+    assert "medvox-mini-vlm" in error["fix"]
+
+
+def test_models_list_names_the_shipped_ones() -> None:
+    done = run("models", "list", "--json")
+    assert done.returncode == 0
+    models = {model["name"]: model for model in json.loads(done.stdout)["models"]}
+    assert models["medvox-mini-vlm"]["path"]
+    assert models["medvox-mini-asr"]["path"]
+
+
+def test_doctor_finds_a_sound_installation() -> None:
+    done = run("doctor", "--json")
+    report = json.loads(done.stdout)
+    assert [check for check in report["checks"] if check["state"] == "bad"] == []
+    assert done.returncode == 0
+
+
+# --- sound
+
+
+def test_transcribe_an_empty_recording(tmp_path: Path) -> None:
+    done = run("transcribe", write_sound(tmp_path / "empty.wav", np.zeros(0)), "--json")
+    assert done.returncode == 3
+    assert error_of(done)["code"] == "E_AUDIO_EMPTY"
+
+
+def test_transcribe_silence(tmp_path: Path) -> None:
+    done = run("transcribe", write_sound(tmp_path / "silence.wav", np.zeros(32000)), "--json")
+    assert done.returncode == 3
+    assert error_of(done)["code"] == "E_AUDIO_SILENT"
+
+
+def test_transcribe_8_khz_stereo(tmp_path: Path) -> None:
+    stereo = np.stack([tone(2, 8000), tone(2, 8000)], axis=1)
+    done = run("transcribe", write_sound(tmp_path / "stereo.wav", stereo, 8000), "--json")
+    assert done.returncode == 0, done.stdout
+    transcript = json.loads(done.stdout)
+    expected = {"file", "text", "raw_text", "words", "duration_s", "model", "flags"}
+    assert expected <= set(transcript)
+    assert transcript["duration_s"] == pytest.approx(2.0, abs=0.01)
+
+
+def test_transcribe_goes_on_after_a_bad_file(tmp_path: Path) -> None:
+    (tmp_path / "bad.wav").write_text("not sound")
+    good = write_sound(tmp_path / "good.wav", tone(1, 16000))
+    done = run("transcribe", tmp_path / "bad.wav", good, "--json")
+    assert done.returncode == 3
+    first, second = (json.loads(line) for line in done.stdout.splitlines())
+    assert first["file"] == "bad.wav"
+    assert first["error"]["code"].startswith("E_")
+    assert second["file"] == "good.wav"
+
+
+def test_transcribe_with_a_model_that_is_not_here(tmp_path: Path) -> None:
+    good = write_sound(tmp_path / "good.wav", tone(1, 16000))
+    done = run("transcribe", good, "--model", "google/medasr", "--json", env={"MEDVOX_MODELS": str(tmp_path)})
+    assert done.returncode == 4
+    assert error_of(done)["code"] == "E_MODEL_MISSING"
+
+
+def test_transcribe_with_a_model_for_images(tmp_path: Path) -> None:
+    good = write_sound(tmp_path / "good.wav", tone(1, 16000))
+    done = run("transcribe", good, "--model", "medvox-mini-vlm", "--json")
+    assert done.returncode == 4
+    assert error_of(done)["code"] == "E_MODEL_TYPE"
