@@ -5,8 +5,8 @@
 Needs Debian's espeak-ng, flite, festival with festvox-kallpc16k, festvox-kdlpc16k and festvox-us-slt-hts, fortunes,
 wamerican and hunspell-en-med. Speaking the corpus takes about 10 minutes on two cores, training ``--minutes`` of one
 core, evaluation a few minutes. The same command goes on where it was stopped; ``--export-only`` evaluates and writes
-the latest checkpoint without training. Expected: word error rate under 10 % on new questions with seen voices; real human
-speech is not recognised.
+the latest checkpoint without training. Expected: word error rate under 10 % on new questions with seen voices; real
+human speech is not recognised.
 """
 
 from __future__ import annotations

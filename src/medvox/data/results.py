@@ -41,6 +41,8 @@ class Transcript:
     duration_s: float
     model: str
     flags: tuple[Flag, ...]
+    file_sha256: str = ""
+    model_sha256: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """The transcript as the contract's JSON object."""

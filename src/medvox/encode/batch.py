@@ -6,10 +6,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from medvox.types import RgbImages
+from medvox.types import Features, RgbImages
 
 
 def to_pixel_values(images: RgbImages) -> Tensor:
     """Pictures (N, H, W, 3) uint8 -> float32 (N, 3, H, W) in -1..1: value / 255, minus 0.5, divided by 0.5."""
     pixels = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))).float()
     return pixels.mul_(1 / 255).sub_(0.5).div_(0.5)
+
+
+def to_features(features: Features) -> Tensor:
+    """Log-mel features (F, M) float32, unchanged."""
+    return torch.from_numpy(np.ascontiguousarray(features))

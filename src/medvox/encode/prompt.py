@@ -7,6 +7,7 @@ and the question touch. Knows no model beyond its token names.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, StrEnum
@@ -45,9 +46,10 @@ FORMAT_RULES = {
     ),
     QuestionKind.OPEN: 'End with "Final Answer: X".',
 }
-_YES_NO_STARTS = frozenset(
-    ["is", "are", "was", "were", "do", "does", "did", "has", "have", "had", "can", "could", "should", "would", "will"]
-)
+_PLACE_WORDS = r"where|locate|locali[sz]e|point|outline"
+_YES_NO_WORDS = "is|are|was|were|do|does|did|has|have|had|can|could|should|would|will|isn't|aren't|doesn't|if|whether"
+_FILLERS = re.compile(r"(?:(?:ok|okay|so|well|now|and|hi|hello|please|um|uh)[\s,]+)+")
+_POLITE = re.compile(r"(?:(?:can|could|would|will) you (?:please )?)?(?:tell|show) me[\s,]+")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,12 +70,14 @@ class Prompt:
 
 
 def question_kind(question: str) -> QuestionKind:
-    """The form of answer that a question asks for, by its first word."""
-    words = question.lower().replace("?", " ").split()
-    first = words[0] if words else ""
-    if first in ("where", "locate", "localise", "localize", "point", "outline"):
+    """The form of answer that a question asks for, by its first word after fillers and politeness."""
+    text = " ".join(question.lower().split())
+    for opening in (_FILLERS, _POLITE):
+        if found := opening.match(text):
+            text = text[found.end() :]
+    if re.match(rf"(?:{_PLACE_WORDS})\b", text):
         return QuestionKind.BOXES
-    return QuestionKind.YES_NO if first in _YES_NO_STARTS else QuestionKind.OPEN
+    return QuestionKind.YES_NO if re.match(rf"(?:{_YES_NO_WORDS})(?!\w)", text) else QuestionKind.OPEN
 
 
 def ct_question(question: str, slices: int) -> list[Part]:

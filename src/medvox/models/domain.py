@@ -55,6 +55,7 @@ class Domain:
         """Write ``domain.safetensors``."""
         tensors = {"mean": self.mean, "precision": self.precision.contiguous(), "limit": torch.tensor(self.limit)}
         save_file(tensors, folder / FILE)
+        (folder / FILE).chmod(0o644)  # the library writes it for the owner only
 
     def distance(self, average: Tensor) -> float:
         """Mahalanobis distance of one scan's average soft token (D,)."""

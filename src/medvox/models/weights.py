@@ -111,6 +111,7 @@ def save_folder(module: nn.Module, config: Mapping[str, Any], folder: Path, dtyp
         tensors = {_published_name(name, text_only=text_only): tensor for name, tensor in tensors.items()}
     part = folder / f"{SINGLE}.part"
     save_file(tensors, part, metadata={"format": "pt"})
+    part.chmod(0o644)  # the library writes it for the owner only
     os.replace(part, folder / SINGLE)
     text = json.dumps({**config, "torch_dtype": str(dtype).removeprefix("torch.")}, indent=2)
     part = folder / "config.json.part"

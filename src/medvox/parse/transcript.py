@@ -93,7 +93,8 @@ def format_text(raw: str) -> str:
     for markup, mark in _MARKUP.items():
         text = text.replace(markup, mark)
     text = re.sub(r" comma\b", ",", _SPOKEN_PERIOD.sub(".", text))
-    text = re.sub(r" +([.,:?])", r"\1", text).strip()
+    text = re.sub(r" +([.,:?])", r"\1", text)
+    text = re.sub(r" *(\n+) *", r"\1", text).strip()
     text = re.sub(r"(^|[.?]\s+|\n)([a-z])", lambda found: found[1] + found[2].upper(), text)
     if text and text[-1].isalnum() and _asks(text):
         text += "?"

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from medvox.synth.findings import FINDINGS, REGION_OF
-
 HELD_OUT_WORDINGS = 2
 REGION_QUESTIONS = (
     "Which body region is shown?",
@@ -83,7 +81,8 @@ def region_exchange(case_region: str, rng: np.random.Generator, *, held_out: boo
 def presence_exchange(finding: str, present: bool, rng: np.random.Generator, *, held_out: bool = False) -> Exchange:
     """Whether a finding is there."""
     wording = str(rng.choice(wordings("presence", held_out=held_out)))
-    question = wording.format(name=finding, a_name=with_article(finding))
+    written = str(rng.choice(spellings(finding)))
+    question = wording.format(name=written, a_name=with_article(written))
     answer = f"Final Answer: {'yes' if present else 'no'}"
     return Exchange(kind="presence", question=question, answer=answer, finding=finding)
 
@@ -96,19 +95,20 @@ def place_exchange(
     held_out: bool = False,
 ) -> Exchange:
     """Where a finding is: ``place`` is (slice from 1, box y0 x0 y1 x1 in 0..1000 of the square), None if absent."""
-    question = str(rng.choice(wordings("place", held_out=held_out))).format(name=finding)
+    wording = str(rng.choice(wordings("place", held_out=held_out)))
+    question = wording.format(name=str(rng.choice(spellings(finding))))
     items = [] if place is None else [{"slice": place[0], "box_2d": list(place[1]), "label": finding}]
     return Exchange(
         kind="place", question=question, answer=f"Final Answer: ```json\n{json.dumps(items)}\n```", finding=finding
     )
 
 
+def spellings(name: str) -> tuple[str, ...]:
+    """How a finding may be written in a question; answers always use the first."""
+    american = name.replace("haemorrhage", "hemorrhage")
+    return (name,) if american == name else (name, american)
+
+
 def with_article(name: str) -> str:
     """``a lung nodule``, ``an intracranial haemorrhage``."""
     return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
-
-
-def asked_findings(region: str, rng: np.random.Generator) -> str:
-    """A finding to ask about: mostly one that the region can have."""
-    own = [name for name in FINDINGS if REGION_OF[name] == region]
-    return str(rng.choice(own if own and rng.random() < 0.85 else FINDINGS))

@@ -22,7 +22,7 @@ from medvox.models.vlm import MedGemma
 from medvox.models.weights import load_vlm, save_folder
 from medvox.synth.ct import REGIONS
 from medvox.synth.findings import FINDINGS
-from medvox.synth.questions import PLACE_QUESTIONS, PRESENCE_QUESTIONS, REGION_QUESTIONS, with_article
+from medvox.synth.questions import PLACE_QUESTIONS, PRESENCE_QUESTIONS, REGION_QUESTIONS, spellings, with_article
 from medvox.train.phantom_scores import (
     Examiner,
     Share,
@@ -36,7 +36,7 @@ from medvox.train.phantoms import PhantomSet
 from medvox.train.vlm import soft_tokens
 from medvox.types import Progress, no_progress
 
-LEARNED = ("region", "body part", "part of the body", *FINDINGS)
+LEARNED = ("region", "body part", "part of the body", *(name for finding in FINDINGS for name in spellings(finding)))
 TEMPLATES = Path(__file__).parent  # chat_template.jinja and mini_vlm_card.md lie beside this file
 
 
@@ -63,7 +63,8 @@ def chat_corpus() -> Iterator[str]:
             yield f"Final Answer: {region}"
         for name in FINDINGS:
             for wording in (*PRESENCE_QUESTIONS, *PLACE_QUESTIONS, *REGION_QUESTIONS):
-                yield wording.format(name=name, a_name=with_article(name))
+                written = draw.choice(spellings(name))
+                yield wording.format(name=written, a_name=with_article(written))
             box = ", ".join(str(draw.randint(0, 1000)) for _ in range(4))
             item = f'{{"slice": {draw.randint(1, 85)}, "box_2d": [{box}], "label": "{name}"}}'
             yield f"Final Answer: ```json\n[{item}]\n```"

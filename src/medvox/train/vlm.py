@@ -25,8 +25,8 @@ from medvox.encode.prompt import build_prompt, ct_question, text_question
 from medvox.encode.text import TextTokenizer
 from medvox.models.vlm import MedGemma
 from medvox.synth.ct import REGIONS
-from medvox.synth.findings import FINDINGS
-from medvox.synth.questions import Exchange, asked_findings, place_exchange, presence_exchange, region_exchange
+from medvox.synth.findings import FINDINGS, REGION_OF
+from medvox.synth.questions import Exchange, place_exchange, presence_exchange, region_exchange
 from medvox.train.checkpoint import TrainingState, resume_checkpoint, save_checkpoint
 from medvox.train.phantoms import PhantomSet
 from medvox.train.vision import learning_rate
@@ -37,16 +37,16 @@ from medvox.types import Progress, TokenIds, no_progress
 class LanguageRun:
     """How the decoder is trained. ``conversations_total`` counts conversations seen.
 
-    ``slices_first`` and ``slices_last``: the longest run of slices at the start and from the middle of the training on.
+    ``slices_first`` and ``slices_last``: the longest run of slices at the start and after two thirds of the training.
     """
 
     batch: int = 8
-    peak_rate: float = 1.5e-3
+    peak_rate: float = 2e-3
     warmup: float = 0.03
     conversations_total: int = 24_000
     weight_decay: float = 0.05
     minutes: float = 45.0
-    slices_first: int = 4
+    slices_first: int = 2
     slices_last: int = 32
     turns: int = 5
     seed: int = 2
@@ -82,7 +82,8 @@ def pooled_cells(model: MedGemma, data: PhantomSet, progress: Progress = no_prog
     pool = model.model.multi_modal_projector.pool
     parts = []
     for start in range(0, len(data.images), 64):
-        patches = model.model.vision_tower(to_pixel_values(data.images[start : start + 64]))
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            patches = model.model.vision_tower(to_pixel_values(data.images[start : start + 64])).float()
         image = patches.transpose(1, 2).unflatten(2, (vision.grid, vision.grid))
         parts.append(F.avg_pool2d(image, pool).flatten(2).transpose(1, 2).half())
         progress("encoding slices", start, len(data.images))
@@ -97,12 +98,17 @@ def soft_tokens(model: MedGemma, cells: Tensor) -> Tensor:
 
 
 def draw_view(sets: Sequence[tuple[PhantomSet, Tensor]], length: int, rng: np.random.Generator) -> View:
-    """A random run of at most ``length`` slices of a random case."""
+    """A run of at most ``length`` slices of a random case; mostly one that shows a finding, where the case has any."""
     data, cells = sets[int(rng.choice(len(sets), p=_shares(sets)))]
     case = int(rng.integers(len(data.regions)))
-    first, last = int(data.starts[case]), int(data.starts[case + 1])
-    length = min(length, last - first)
-    first += int(rng.integers(last - first - length + 1))
+    start, end = int(data.starts[case]), int(data.starts[case + 1])
+    length = min(length, end - start)
+    low, high = start, end - length
+    shows = start + np.flatnonzero(~np.isnan(data.boxes[start:end, :, 0]).all(1))
+    if len(shows) and rng.random() < 0.75:
+        wanted = int(rng.choice(shows))
+        low, high = max(low, wanted - length + 1), min(high, wanted)
+    first = int(rng.integers(low, high + 1))
     return View(data=data, cells=cells, region=REGIONS[data.regions[case]], first=first, last=first + length)
 
 
@@ -112,14 +118,19 @@ def _shares(sets: Sequence[tuple[PhantomSet, Tensor]]) -> list[float]:
 
 
 def draw_exchanges(view: View, turns: int, rng: np.random.Generator) -> list[Exchange]:
-    """Questions about a view in random order: one about the region, the others about findings."""
+    """Questions about a view in random order: one about the region, the others about findings, half of them present."""
     exchanges = [region_exchange(view.region, rng)]
+    places = {finding: view.place(finding) for finding in FINDINGS}
+    present = [finding for finding, place in places.items() if place is not None]
+    absent = [finding for finding in FINDINGS if finding not in present]
+    own = [finding for finding in absent if REGION_OF[finding] == view.region]
     for _ in range(turns - 1):
-        finding = asked_findings(view.region, rng)
-        place = view.place(finding)
-        if rng.random() < 0.5:
-            exchanges.append(presence_exchange(finding, place is not None, rng))
-        elif place is not None or rng.random() < 0.3:
+        if present and rng.random() < 0.5:
+            finding = str(rng.choice(present))
+        else:
+            finding = str(rng.choice(own if own and rng.random() < 0.8 else absent))
+        place = places[finding]
+        if rng.random() < (0.5 if place is not None else 0.15):
             exchanges.append(place_exchange(finding, place, rng))
         else:
             exchanges.append(presence_exchange(finding, place is not None, rng))
@@ -188,9 +199,9 @@ def train_language(
         done = max(state.progress["seen"] / run.conversations_total, state.progress["seconds"] / (run.minutes * 60))
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(done, run.warmup, run.peak_rate)
-        longest = run.slices_first + (run.slices_last - run.slices_first) * min(1.0, 2 * done)
+        longest = run.slices_first * (run.slices_last / run.slices_first) ** min(1.0, 1.5 * done)
         length = max(1, round(float(np.exp(rng.uniform(0, np.log(longest))))))
-        if done > 0.5 and rng.random() < 0.05:
+        if done > 0.7 and rng.random() < 0.05:
             length = 85
         size = max(1, min(run.batch, run.batch * 16 // length))
         loss = batch_loss(model, tokenizer, [draw_view(sets, length, rng) for _ in range(size)], run.turns, rng)
