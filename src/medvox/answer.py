@@ -97,7 +97,7 @@ def ask(
         question, volume, reason=reason, model=model, max_new_tokens=max_new_tokens, watch=watch, progress=progress
     )
     if report is not None:
-        write_report(report, answer, volume, "A question about a CT series")
+        write_report(report, answer, volume)
     return answer
 
 
@@ -135,7 +135,7 @@ def ask_volume(
     )
 
 
-def write_report(path: Path, answer: Answer, volume: Volume, title: str, truth: Truth = NO_TRUTH) -> None:
+def write_report(path: Path, answer: Answer, volume: Volume, truth: Truth = NO_TRUTH) -> None:
     """Write the HTML page of an answer: one file with everything in it."""
     rows, columns = volume.voxels.shape[1:]
     prepared = prepare_ct(volume, CT_MEDGEMMA_1_5, size=max(rows, columns))
@@ -143,6 +143,7 @@ def write_report(path: Path, answer: Answer, volume: Volume, title: str, truth: 
     shown = prepared.images[:, top : top + rows, left : left + columns]
     figures = ct_figures(volume, shown, prepared.used, answer.boxes, truth)
     path.parent.mkdir(parents=True, exist_ok=True)
+    title = "A spoken question about a CT series" if answer.transcript else "A question about a CT series"
     path.write_text(render_report(answer, figures, title), encoding="utf-8")
 
 
@@ -280,10 +281,11 @@ def _receipt(
 ) -> Receipt:
     volume, images, loaded = asked.volume, asked.images, asked.loaded
     spoken: tuple[Source, ...] = ()
-    speech_model = None
+    speech_model, seconds = None, watch.seconds
     if transcript is not None:
         spoken = (Source(name=transcript.file, sha256=transcript.file_sha256),)
         speech_model = {"id": transcript.model, "weights_sha256": transcript.model_sha256}
+        seconds = {"transcribe": transcript.seconds, **seconds}
     return Receipt(
         sources=tuple({"name": source.name, "sha256": source.sha256} for source in (*spoken, *volume.sources)),
         series={
@@ -309,6 +311,6 @@ def _receipt(
         raw_text=raw_text,
         decoding="greedy",
         seed=None,
-        seconds=watch.seconds,
+        seconds=seconds,
         versions=versions(),
     )

@@ -10,13 +10,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from medvox.answer import ask_volume, write_report
-from medvox.data.dicom import choose_series, find_study, read_volume
+from medvox.answer import ask, ask_volume, write_report
 from medvox.data.results import Answer
 from medvox.data.square import BoxXyxy
-from medvox.data.volume import Volume
 from medvox.dictate import transcribe
-from medvox.report.ct_figures import NO_TRUTH, Truth, shown_number
+from medvox.report.ct_figures import Truth, shown_number
 from medvox.synth.ct import CtCase, generate_ct
 from medvox.types import Progress, no_progress
 
@@ -32,28 +30,18 @@ def run_demo(out: Path, progress: Progress = no_progress) -> dict[str, Any]:
         A summary of what was asked, answered and written.
     """
     transcript = transcribe(SAMPLES / "question.wav", progress=progress)
-    series, reason = choose_series(find_study(SAMPLES / "ct_abdomen", progress=progress))
-    volume = read_volume(series, progress=progress)
-    answer = ask_volume(transcript, volume, reason=reason, progress=progress)
-    real = write_case(out, answer, volume, "A spoken question about a real CT series")
+    answer = ask(transcript, SAMPLES / "ct_abdomen", report=out / "report.html", progress=progress)
+    real = _write(out, answer)
 
     case = generate_ct(PHANTOM_SEED, region="abdomen", findings=(FINDING,), slices=24)
     present = ask_volume(f"Is there a {FINDING} in this scan?", case.volume, progress=progress)
     place = ask_volume(f"Where is the {FINDING}?", case.volume, progress=progress)
     truth = Truth(label=FINDING, boxes={index: _floats(box) for index, box in case.boxes.get(FINDING, {}).items()})
-    phantom = write_case(out / "phantom", place, case.volume, "A generated scan with a planted finding", truth)
+    write_report(out / "phantom" / "report.html", place, case.volume, truth)
+    phantom = _write(out / "phantom", place)
     _write_json(out / "phantom" / "presence.json", present.as_dict())
     _write_json(out / "phantom" / "truth.json", _truth_facts(case, place))
     return {"real": real, "phantom": {**phantom, **_summary(present, "presence")}, **_truth_facts(case, place)}
-
-
-def write_case(out: Path, answer: Answer, volume: Volume, title: str, truth: Truth = NO_TRUTH) -> dict[str, Any]:
-    """Write ``answer.json``, ``receipt.json`` and ``report.html`` of one answer."""
-    out.mkdir(parents=True, exist_ok=True)
-    _write_json(out / "answer.json", answer.as_dict())
-    _write_json(out / "receipt.json", answer.receipt)
-    write_report(out / "report.html", answer, volume, title, truth)
-    return {**_summary(answer, "answer"), "report": (out / "report.html").as_posix()}
 
 
 def overlap(one: BoxXyxy, other: BoxXyxy) -> float:
@@ -78,6 +66,13 @@ def _truth_facts(case: CtCase, place: Answer) -> dict[str, Any]:
         index = place.receipt["slices"]["used"][shown_number(place.boxes[0]) - 1]
         facts["iou"] = round(overlap(place.boxes[0].box_xyxy, _floats(boxes[index])), 3) if index in boxes else 0.0
     return facts
+
+
+def _write(out: Path, answer: Answer) -> dict[str, Any]:
+    """Write ``answer.json`` and ``receipt.json`` beside the report, and sum them up."""
+    _write_json(out / "answer.json", answer.as_dict())
+    _write_json(out / "receipt.json", answer.receipt)
+    return {**_summary(answer, "answer"), "report": (out / "report.html").as_posix()}
 
 
 def _summary(answer: Answer, name: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -67,6 +68,7 @@ def transcribe(
         SetupError: the model is missing.
         ModelError: the model gave unusable numbers, or nothing at all for speech.
     """
+    start = time.perf_counter()
     utterance = read_utterance(Path(path))
     if not isinstance(model, SpeechModel):
         model = load_speech_model(resolve_model(model or DEFAULT_ASR))
@@ -85,6 +87,7 @@ def transcribe(
         flags=(*utterance.flags, *_flags(words, features)),
         file_sha256=utterance.source.sha256,
         model_sha256=model.sha256,
+        seconds=time.perf_counter() - start,
     )
 
 

@@ -32,7 +32,10 @@ class Word:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Transcript:
-    """The text of one recording. ``raw_text`` is what the decoder gave; ``text`` is formatted."""
+    """The text of one recording. ``raw_text`` is what the decoder gave; ``text`` is formatted.
+
+    ``file_sha256`` and ``model_sha256`` identify the recording and the weights; ``seconds`` is the time it took.
+    """
 
     file: str
     text: str
@@ -43,6 +46,7 @@ class Transcript:
     flags: tuple[Flag, ...]
     file_sha256: str = ""
     model_sha256: str = ""
+    seconds: float = 0.0
 
     def as_dict(self) -> dict[str, Any]:
         """The transcript as the contract's JSON object."""
@@ -56,7 +60,8 @@ class Answer:
     Attributes:
         answer: the model's text after thinking was removed.
         label: the parsed final answer, or None when the text has none.
-        probability: probability of ``label`` among the allowed answers, or None for free text.
+        probability: probability of ``label`` among the allowed answers, or of its own tokens where a short answer is
+            free; else None.
         boxes: boxes on the original images.
         flags: what a reader must know.
         transcript: the recognised question when it was spoken.

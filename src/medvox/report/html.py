@@ -124,7 +124,7 @@ def _answer(answer: Answer) -> str:
     label = escape(answer.label) if answer.label is not None else "no final answer in the text"
     parts = [f'<span class="label{"" if answer.label is not None else " none"}">{label}</span>']
     if answer.probability is not None:
-        text = f"probability {answer.probability:.1%} among the allowed answers"
+        text = f"the model's own probability: {answer.probability:.1%}"
         parts.append(f'<span class="probability">{_bar(answer.probability, 120)}{text}</span>')
     text = f'<p class="answer">{escape(answer.answer)}</p>' if answer.answer else ""
     return f'<div class="panel"><div class="verdict">{"".join(parts)}</div>{text}</div>' + _boxes(answer.boxes)
