@@ -47,8 +47,14 @@ def test_the_contract_has_its_fields(answer: Answer) -> None:
     assert set(answer.as_dict()) == fields
 
 
-def test_a_real_scan_is_flagged_as_unlike_the_training(answer: Answer) -> None:
-    assert "F_OUT_OF_DOMAIN" in {flag.code for flag in answer.flags}
+def test_a_real_scan_is_flagged_as_outside_the_training(answer: Answer) -> None:
+    assert "F_TRAINED_ON_GENERATED" in {flag.code for flag in answer.flags}
+
+
+def test_a_generated_scan_is_not() -> None:
+    case = generate_ct(2_020_003, region="pelvis", slices=8)
+    found = ask_volume("Which body region is shown?", case.volume)
+    assert not {"F_TRAINED_ON_GENERATED", "F_QUESTION_NOT_LEARNED"} & {flag.code for flag in found.flags}
 
 
 def test_the_same_question_gives_the_same_answer(answer: Answer) -> None:

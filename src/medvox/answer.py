@@ -16,7 +16,7 @@ from pathlib import Path
 from medvox.catalog import DEFAULT_VLM, resolve_model
 from medvox.data.dicom import choose_series, find_study, read_volume
 from medvox.data.results import Answer, Box, Transcript
-from medvox.data.volume import Source, Volume
+from medvox.data.volume import PHANTOM, Source, Volume
 from medvox.encode.batch import to_pixel_values
 from medvox.encode.ct import CT_MEDGEMMA_1_5, PreparedImages, prepare_ct
 from medvox.encode.prompt import Prompt, QuestionKind, build_prompt, ct_question, question_kind
@@ -48,6 +48,7 @@ class LoadedModel:
     weights_sha256: str
     domain: Domain | None
     learned: tuple[str, ...]  # findings and regions that a small model was taught; empty for a general model
+    generated_only: bool  # it was trained on generated scans and on no others
 
 
 @dataclass(kw_only=True, slots=True)
@@ -151,7 +152,7 @@ def write_report(path: Path, answer: Answer, volume: Volume, truth: Truth = NO_T
 def load_model(folder: str) -> LoadedModel:
     """Load a model folder once; the next question finds it in memory."""
     path = Path(folder)
-    config = read_config(path)
+    own = read_config(path).get("medvox", {})
     vlm = load_vlm(path)
     if vlm.config.vision is None:
         raise InputError(
@@ -164,7 +165,8 @@ def load_model(folder: str) -> LoadedModel:
         image_size=vlm.config.vision.image_size,
         weights_sha256=weights_hash(path),
         domain=Domain.load(path),
-        learned=tuple(config.get("medvox", {}).get("learned", ())),
+        learned=tuple(own.get("learned", ())),
+        generated_only=bool(own.get("generated_only")),
     )
 
 
@@ -262,6 +264,9 @@ def _flags(asked: Asked, prefix: Prefix, generation: Generation, probability: fl
         flags.append(Flag(code="F_ANSWER_CUT", text="The answer reached its longest allowed length and may be cut."))
     if probability is not None and probability < UNSURE_BELOW:
         flags.append(Flag(code="F_UNSURE", text=f"The model gives its answer a probability of only {probability:.2f}."))
+    if loaded.generated_only and PHANTOM not in asked.volume.flags:
+        text = f"{loaded.name} learned from generated scans only and has never seen a real one."
+        flags.append(Flag(code="F_TRAINED_ON_GENERATED", text=text))
     if loaded.learned and not any(word in asked.question.lower() for word in loaded.learned):
         text = f"{loaded.name} was taught only these words: {', '.join(loaded.learned)}. The question has none of them."
         flags.append(Flag(code="F_QUESTION_NOT_LEARNED", text=text))

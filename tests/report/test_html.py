@@ -106,7 +106,7 @@ def page(answer: Answer = ANSWER, figures: tuple[Figure, ...] = (FIGURE,), title
         "As heard: is there a nodule",
         "1 of 2 words below 60% confidence are marked",
         "1.25–1.75 s 41%",
-        "probability 83.4% among the allowed answers",
+        "the model's own probability: 83.4%",
         "nodule SLICE 4 10, 20, 30, 50 20 x 30",
         "F_TEST something to know",
         "ct.medgemma-1.5 0123456789abcdef",

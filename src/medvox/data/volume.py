@@ -12,6 +12,7 @@ from typing import Literal
 from medvox.types import Affine, Flag, Voxels
 
 Verdict = Literal["accept", "flagged", "refuse"]
+PHANTOM = Flag(code="F_PHANTOM", text="This scan was generated. It shows no patient.")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medvox.data.volume import Source, Volume
+from medvox.data.volume import PHANTOM, Source, Volume
 from medvox.synth.anatomy import HEAD_RANGE, TORSO_RANGES, draw_build, head, torso
 from medvox.synth.findings import FINDINGS, REGION_OF, plant
 from medvox.synth.solids import Grid, Organ, Solid, paint_slice
-from medvox.types import Affine, Flag, Voxels
+from medvox.types import Affine, Voxels
 
 REGIONS = ("head", "chest", "abdomen", "pelvis")
 
@@ -194,7 +194,7 @@ def _volume(voxels: Voxels, affine: Affine, grid: Grid, seed: int) -> Volume:
         modality="CT",
         series_uid=f"phantom-{seed}",
         description="generated phantom",
-        flags=(Flag(code="F_PHANTOM", text="This scan was generated. It shows no patient."),),
+        flags=(PHANTOM,),
         sources=(Source(name=f"generated with seed {seed}", sha256=""),),
     )
 

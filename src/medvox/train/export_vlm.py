@@ -81,7 +81,7 @@ def scan_averages(model: MedGemma, data: PhantomSet, cells: Tensor) -> Tensor:
 
 def write_folder(model: MedGemma, tokenizer_file: Path, domain: Domain, out: Path) -> None:
     """Weights in float16, config, tokenizer, preprocessing, decoding, template and domain, in the hub's layout."""
-    config = {**model.config.to_hub(), "medvox": {"learned": list(LEARNED)}}
+    config = {**model.config.to_hub(), "medvox": {"learned": list(LEARNED), "generated_only": True}}
     save_folder(model, config, out, torch.float16)
     shutil.copyfile(tokenizer_file, out / "tokenizer.json")
     vision = model.config.vision
