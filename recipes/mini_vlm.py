@@ -37,6 +37,7 @@ PLANS = {
     "test": PhantomPlan(first_seed=2_000_000, cases=500),
 }
 SIZE, PATCH, TOKENS = 128, 8, 16
+LANGUAGE_CASES = 1_800  # of the training set, for the second stage
 VOCABULARY = 1024
 
 
@@ -61,12 +62,12 @@ def mini_config(tokenizer: TextTokenizer) -> VlmConfig:
 
 
 LEARNED_FROM = f"""\
-1. Vision: the tower learned from the dense labels (organ and finding of every patch) of the slices of
+1. Vision: the tower learned from dense labels (organ and finding of every patch) of the slices of
    {PLANS["train"].cases:,} generated scans.
-2. Language: with the tower frozen, the decoder learned to answer questions about runs of slices of the same scans and
-   of {PLANS["long"].cases} longer ones.
+2. Language: with the tower frozen, the decoder learned to answer questions about runs of slices of
+   {LANGUAGE_CASES:,} of these scans and of {PLANS["long"].cases} longer ones.
 
-About 90 minutes on one CPU core. The data are made by `medvox.synth` from seeds; nothing else went in."""
+The data are made by `medvox.synth` from seeds; nothing else went in."""
 
 
 def log(what: str, done: int, total: int) -> None:
@@ -99,6 +100,7 @@ def train(work: Path, model: MedGemma, tokenizer: TextTokenizer, vision: VisionR
     projector = model.model.multi_modal_projector
     heads = DenseHeads(model.model.vision_tower.config.hidden_size, projector.pool, projector.grid)
     train_tower(model.model.vision_tower, heads, sets["train"], vision, work / "vision.ckpt", log)
+    sets["train"] = sets["train"].first(LANGUAGE_CASES)
     pairs = [(data, cells_of(work, name, model, data)) for name, data in sets.items()]
     train_language(model, tokenizer, pairs, language, work / "language.ckpt", log)
 
@@ -124,6 +126,7 @@ def main() -> None:
     language = LanguageRun(minutes=0 if args.export_only else args.minutes_language)
     train(args.work, model, tokenizer, vision, language)
     sets = {name: open_set(args.work, name) for name in ("train", "val", "test")}
+    sets["train"] = sets["train"].first(LANGUAGE_CASES)
     cells = {name: cells_of(args.work, name, model, sets[name]) for name in ("train", "val")}
     export(model, (args.work, args.out), sets, cells, LEARNED_FROM, log)
 

@@ -162,3 +162,10 @@ def test_a_set_is_generated_once(tmp_path: Path) -> None:
     first = phantom_set(tmp_path, plan, size=32, patch=8)
     again = phantom_set(tmp_path, replace(plan, cases=99), size=32, patch=8)
     assert np.array_equal(first.starts, again.starts)
+
+
+def test_the_first_cases_of_a_set_are_a_set(data: PhantomSet) -> None:
+    part = data.first(2)
+    assert len(part.regions) == 2
+    assert len(part.images) == len(part.boxes) == part.starts[-1]
+    assert np.array_equal(part.slice_regions, data.slice_regions[: part.starts[-1]])

@@ -43,6 +43,18 @@ class PhantomSet:
         """(L,) region of the case that each slice belongs to."""
         return np.repeat(self.regions, np.diff(self.starts))
 
+    def first(self, cases: int) -> PhantomSet:
+        """The set of the first ``cases`` cases."""
+        end = int(self.starts[cases])
+        return PhantomSet(
+            images=self.images[:end],
+            organs=self.organs[:end],
+            lesions=self.lesions[:end],
+            boxes=self.boxes[:end],
+            regions=self.regions[:cases],
+            starts=self.starts[: cases + 1],
+        )
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PhantomPlan:
