@@ -26,9 +26,10 @@ from medvox.models.siglip import SiglipConfig
 from medvox.models.vlm import MedGemma, VlmConfig
 from medvox.train.chat_vocabulary import learn_chat_vocabulary
 from medvox.train.export_vlm import chat_corpus, export
+from medvox.train.loop import Schedule
 from medvox.train.phantoms import PhantomPlan, PhantomSet, phantom_set
-from medvox.train.vision import DenseHeads, VisionRun, train_tower
-from medvox.train.vlm import LanguageRun, pooled_cells, train_language
+from medvox.train.vision import DenseHeads, train_tower
+from medvox.train.vlm import pooled_cells, train_language
 
 PLANS = {
     "train": PhantomPlan(first_seed=0, cases=3_600),
@@ -94,7 +95,7 @@ def cells_of(work: Path, name: str, model: MedGemma, data: PhantomSet) -> Tensor
     return load_file(cached)["cells"]
 
 
-def train(work: Path, model: MedGemma, tokenizer: TextTokenizer, vision: VisionRun, language: LanguageRun) -> None:
+def train(work: Path, model: MedGemma, tokenizer: TextTokenizer, vision: Schedule, language: Schedule) -> None:
     """Both stages; each resumes, or is skipped when it is done."""
     sets = {name: open_set(work, name) for name in ("train", "long")}
     projector = model.model.multi_modal_projector
@@ -122,8 +123,9 @@ def main() -> None:
     tokenizer = TextTokenizer(args.work)
     model = MedGemma(mini_config(tokenizer))
     model.initialise(seed=0)
-    vision = VisionRun(minutes=0 if args.export_only else args.minutes_vision)
-    language = LanguageRun(minutes=0 if args.export_only else args.minutes_language)
+    minutes = (0.0, 0.0) if args.export_only else (args.minutes_vision, args.minutes_language)
+    vision = Schedule(total=150_000, minutes=minutes[0], peak_rate=1.5e-3, seed=1)
+    language = Schedule(total=24_000, minutes=minutes[1], peak_rate=2e-3, seed=2)
     train(args.work, model, tokenizer, vision, language)
     sets = {name: open_set(args.work, name) for name in ("train", "val", "test")}
     sets["train"] = sets["train"].first(LANGUAGE_CASES)

@@ -2,49 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from made_series import Edit, WriteCt, setting
 from pydicom import Dataset
 
-from medvox.data.dicom import choose_series, find_study, read_volume
-from medvox.data.volume import Series, Volume
+from medvox.data.dicom import choose_series, find_study
 from medvox.errors import InputError, MedvoxError, UsageError
-
-WriteCt = Callable[..., list[Path]]
-Edit = Callable[[Dataset, int], None]
-
-
-def only_series(files: list[Path]) -> Series:
-    (series,) = find_study(files[0].parent).series
-    return series
-
-
-def read(files: list[Path]) -> Volume:
-    return read_volume(only_series(files))
-
-
-def codes(value: Series | Volume) -> set[str]:
-    return {flag.code for flag in value.flags}
-
-
-def setting(**elements: object) -> Edit:
-    """An edit that sets elements of every slice; None deletes."""
-
-    def edit(dataset: Dataset, number: int) -> None:
-        for name, value in elements.items():
-            if value is None:
-                delattr(dataset, name)
-            else:
-                setattr(dataset, name, value)
-
-    return edit
-
-
-def on_slice(chosen: int, edit: Edit) -> Edit:
-    return lambda dataset, number: edit(dataset, number) if number == chosen else None
-
 
 # what lies at a path
 

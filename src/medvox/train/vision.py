@@ -8,10 +8,6 @@ Axes: B slices, P patches, M pooled cells of a slice, C hidden size, K findings.
 
 from __future__ import annotations
 
-import math
-import random
-import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,22 +21,11 @@ from medvox.models.siglip import SiglipVision
 from medvox.synth.ct import REGIONS
 from medvox.synth.findings import FINDINGS
 from medvox.synth.solids import Organ
-from medvox.train.checkpoint import TrainingState, resume_checkpoint, save_checkpoint
+from medvox.train.loop import Schedule, learn
 from medvox.train.phantoms import PhantomSet
 from medvox.types import Progress, no_progress
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class VisionRun:
-    """How the tower is trained. ``slices_total`` counts slices seen, so that a resumed run ends where it should."""
-
-    batch: int = 32
-    peak_rate: float = 1.5e-3
-    warmup: float = 0.03
-    slices_total: int = 150_000
-    weight_decay: float = 0.05
-    minutes: float = 45.0
-    seed: int = 1
+BATCH = 32
 
 
 class DenseHeads(nn.Module):
@@ -118,52 +103,19 @@ def batch_of(data: PhantomSet, picks: NDArray[np.int64]) -> tuple[Tensor, Tensor
     )
 
 
-def learning_rate(done: float, warmup: float, peak: float) -> float:
-    """Linear warm-up, then a cosine down to a twentieth of the peak; ``done`` and ``warmup`` are shares of the run."""
-    if done < warmup:
-        return peak * (0.01 + 0.99 * done / warmup)
-    part = min(1.0, (done - warmup) / (1.0 - warmup))
-    return peak * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * part)))
-
-
 def train_tower(
-    tower: SiglipVision, heads: DenseHeads, data: PhantomSet, run: VisionRun, checkpoint: Path,
+    tower: SiglipVision, heads: DenseHeads, data: PhantomSet, schedule: Schedule, checkpoint: Path,
     progress: Progress = no_progress,
 ) -> None:  # fmt: skip
-    """Train in place; saves to and resumes from ``checkpoint`` every two minutes. Ends at the slices or the minutes."""
-    module = nn.ModuleDict({"tower": tower, "heads": heads})
-    optimizer = torch.optim.AdamW(
-        module.parameters(), lr=run.peak_rate, betas=(0.9, 0.98), weight_decay=run.weight_decay
-    )
-    state = TrainingState(
-        module=module, optimizer=optimizer, rng=random.Random(run.seed), averaged={}, progress={"seen": 0, "seconds": 0}
-    )
-    resume_checkpoint(checkpoint, state)
-    rng = np.random.default_rng(run.seed + int(state.progress["seen"]))
-    clock = saved = time.monotonic()
-    average = 0.0
-    while state.progress["seen"] < run.slices_total and state.progress["seconds"] < run.minutes * 60:
-        done = max(state.progress["seen"] / run.slices_total, state.progress["seconds"] / (run.minutes * 60))
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(done, run.warmup, run.peak_rate)
-        pixels, *labels = batch_of(data, draw_slices(data, run.batch, rng))
+    """Train tower and heads in place on batches of slices; see ``loop.learn``."""
+
+    def batch(done: float, rng: np.random.Generator) -> tuple[Tensor, int]:
+        pixels, *labels = batch_of(data, draw_slices(data, BATCH, rng))
         with torch.autocast("cpu", dtype=torch.bfloat16):
             patches = tower(jitter(pixels, rng))
-        loss = heads.loss(patches.float(), *labels)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
-        optimizer.step()
-        now = time.monotonic()
-        state.progress["seen"] += run.batch
-        state.progress["seconds"] += now - clock
-        clock = now
-        average = loss.item() if not average else 0.99 * average + 0.01 * loss.item()
-        progress(f"vision loss {average:.3f}", int(state.progress["seen"]), run.slices_total)
-        if now - saved > 120:
-            saved = now
-            save_checkpoint(checkpoint, state)
-    save_checkpoint(checkpoint, state)
+        return heads.loss(patches.float(), *labels), BATCH
+
+    learn(nn.ModuleDict({"tower": tower, "heads": heads}), batch, schedule, checkpoint, progress)
 
 
 def jitter(pixels: Tensor, rng: np.random.Generator) -> Tensor:

@@ -9,8 +9,6 @@ Axes: B conversations, T positions, N pictures, M soft tokens of a picture, C hi
 
 from __future__ import annotations
 
-import random
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,29 +25,13 @@ from medvox.models.vlm import MedGemma
 from medvox.synth.ct import REGIONS
 from medvox.synth.findings import FINDINGS, REGION_OF
 from medvox.synth.questions import Exchange, place_exchange, presence_exchange, region_exchange
-from medvox.train.checkpoint import TrainingState, resume_checkpoint, save_checkpoint
+from medvox.train.loop import Schedule, learn
 from medvox.train.phantoms import PhantomSet
-from medvox.train.vision import learning_rate
 from medvox.types import Progress, TokenIds, no_progress
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LanguageRun:
-    """How the decoder is trained. ``conversations_total`` counts conversations seen.
-
-    ``slices_first`` and ``slices_last``: the longest run of slices at the start and after two thirds of the training.
-    """
-
-    batch: int = 8
-    peak_rate: float = 2e-3
-    warmup: float = 0.03
-    conversations_total: int = 24_000
-    weight_decay: float = 0.05
-    minutes: float = 45.0
-    slices_first: int = 2
-    slices_last: int = 32
-    turns: int = 5
-    seed: int = 2
+CONVERSATIONS, TURNS = 8, 5  # in one batch, and questions in each
+SLICES_FIRST, SLICES_LAST = 2, 32  # the longest run of slices at the start, and after two thirds of the training
+SLICES_MOST = 85  # now and then, near the end
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -181,41 +163,19 @@ def batch_loss(
 
 
 def train_language(
-    model: MedGemma, tokenizer: TextTokenizer, sets: Sequence[tuple[PhantomSet, Tensor]], run: LanguageRun,
+    model: MedGemma, tokenizer: TextTokenizer, sets: Sequence[tuple[PhantomSet, Tensor]], schedule: Schedule,
     checkpoint: Path, progress: Progress = no_progress,
 ) -> None:  # fmt: skip
-    """Train decoder and projector in place; saves to and resumes from ``checkpoint`` every two minutes."""
+    """Train decoder and projector in place on conversations, short ones first; see ``loop.learn``."""
     model.model.vision_tower.requires_grad_(False)
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=run.peak_rate, betas=(0.9, 0.98), weight_decay=run.weight_decay)
-    state = TrainingState(
-        module=model, optimizer=optimizer, rng=random.Random(run.seed), averaged={}, progress={"seen": 0, "seconds": 0}
-    )
-    resume_checkpoint(checkpoint, state)
-    rng = np.random.default_rng(run.seed + int(state.progress["seen"]))
-    clock = saved = time.monotonic()
-    average = 0.0
-    while state.progress["seen"] < run.conversations_total and state.progress["seconds"] < run.minutes * 60:
-        done = max(state.progress["seen"] / run.conversations_total, state.progress["seconds"] / (run.minutes * 60))
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(done, run.warmup, run.peak_rate)
-        longest = run.slices_first * (run.slices_last / run.slices_first) ** min(1.0, 1.5 * done)
+
+    def batch(done: float, rng: np.random.Generator) -> tuple[Tensor, int]:
+        longest = SLICES_FIRST * (SLICES_LAST / SLICES_FIRST) ** min(1.0, 1.5 * done)
         length = max(1, round(float(np.exp(rng.uniform(0, np.log(longest))))))
         if done > 0.7 and rng.random() < 0.05:
-            length = 85
-        size = max(1, min(run.batch, run.batch * 16 // length))
-        loss = batch_loss(model, tokenizer, [draw_view(sets, length, rng) for _ in range(size)], run.turns, rng)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(trained, 1.0)
-        optimizer.step()
-        now = time.monotonic()
-        state.progress["seen"] += size
-        state.progress["seconds"] += now - clock
-        clock = now
-        average = loss.item() if not average else 0.99 * average + 0.01 * loss.item()
-        progress(f"language loss {average:.3f}", int(state.progress["seen"]), run.conversations_total)
-        if now - saved > 120:
-            saved = now
-            save_checkpoint(checkpoint, state)
-    save_checkpoint(checkpoint, state)
+            length = SLICES_MOST
+        size = max(1, min(CONVERSATIONS, CONVERSATIONS * 16 // length))
+        views = [draw_view(sets, length, rng) for _ in range(size)]
+        return batch_loss(model, tokenizer, views, TURNS, rng), size
+
+    learn(model, batch, schedule, checkpoint, progress)
