@@ -113,8 +113,8 @@ def test_pooled_cells_and_the_projector_give_the_models_soft_tokens(model: MedGe
 def test_only_answers_are_learned(tokenizer: TextTokenizer) -> None:
     rng = np.random.default_rng(0)
     exchanges = [region_exchange("chest", rng), presence_exchange("lung nodule", True, rng)]
-    ids, learned = conversation_ids(tokenizer, exchanges, 2, 4)
-    text = tokenizer.decode([token for token, wanted in zip(ids, learned, strict=True) if wanted])
+    ids, weights = conversation_ids(tokenizer, exchanges, 2, 4)
+    text = tokenizer.decode([token for token, weight in zip(ids, weights, strict=True) if weight])
     assert text == "Final Answer: chest<end_of_turn>Final Answer: yes<end_of_turn>"
     assert tokenizer.decode(ids).count("<bos>") == 1
 

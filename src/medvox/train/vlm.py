@@ -121,11 +121,14 @@ def draw_exchanges(view: View, turns: int, rng: np.random.Generator) -> list[Exc
 
 def conversation_ids(
     tokenizer: TextTokenizer, exchanges: Sequence[Exchange], slices: int, tokens_per_image: int
-) -> tuple[TokenIds, list[bool]]:
-    """Ids of a whole conversation, and which of them are learned (answers and their end mark)."""
+) -> tuple[TokenIds, list[float]]:
+    """Ids of a whole conversation, and the weight with which each is learned: 0 but for answers and their end mark.
+
+    A token of an answer of n tokens weighs 1 / sqrt(n), so that one yes is not drowned by the digits of one box.
+    """
     end = tokenizer.token_id("<end_of_turn>")
     ids: TokenIds = []
-    learned: list[bool] = []
+    weights: list[float] = []
     for turn, exchange in enumerate(exchanges):
         parts = ct_question(exchange.question, slices) if turn == 0 else text_question(exchange.question)
         asked = build_prompt(tokenizer, parts, tokens_per_image).token_ids
@@ -133,14 +136,14 @@ def conversation_ids(
             asked = tokenizer.encode_content("\n") + asked[1:]
         answer = [*tokenizer.encode_content(exchange.answer), end]
         ids += asked + answer
-        learned += [False] * len(asked) + [True] * len(answer)
-    return ids, learned
+        weights += [0.0] * len(asked) + [len(answer) ** -0.5] * len(answer)
+    return ids, weights
 
 
 def batch_loss(
     model: MedGemma, tokenizer: TextTokenizer, views: Sequence[View], turns: int, rng: np.random.Generator
 ) -> Tensor:
-    """Mean cross-entropy of the answers of one batch of conversations."""
+    """Weighted mean cross-entropy of the answers of one batch of conversations."""
     per_image = model.config.mm_tokens_per_image
     rows = [
         conversation_ids(tokenizer, draw_exchanges(view, turns, rng), view.last - view.first, per_image)
@@ -148,18 +151,19 @@ def batch_loss(
     ]
     width = max(len(ids) for ids, _ in rows)
     ids = torch.zeros(len(rows), width, dtype=torch.long)
-    wanted = torch.zeros(len(rows), width, dtype=torch.bool)
+    weights = torch.zeros(len(rows), width)
     valid = torch.zeros(len(rows), width, dtype=torch.long)
-    for row, (tokens, learned) in enumerate(rows):
+    for row, (tokens, weight) in enumerate(rows):
         ids[row, : len(tokens)] = torch.tensor(tokens)
-        wanted[row, : len(tokens)] = torch.tensor(learned)
+        weights[row, : len(tokens)] = torch.tensor(weight)
         valid[row, : len(tokens)] = 1
     cells = torch.cat([view.cells[view.first : view.last] for view in views])
-    asks = torch.zeros_like(wanted)
-    asks[:, :-1] = wanted[:, 1:]
+    asks = F.pad(weights[:, 1:] > 0, (0, 1))
     with torch.autocast("cpu", dtype=torch.bfloat16):
         logits = model(ids, soft_tokens=soft_tokens(model, cells), attention_mask=valid, logits_at=asks)
-    return F.cross_entropy(logits.float(), ids[wanted])
+    wanted = weights > 0
+    losses = F.cross_entropy(logits.float(), ids[wanted], reduction="none")
+    return (losses * weights[wanted]).sum() / weights.sum()
 
 
 def train_language(
