@@ -29,18 +29,19 @@ from medvox.train.loop import Schedule, learn
 from medvox.train.phantoms import PhantomSet
 from medvox.types import Progress, TokenIds, no_progress
 
-CONVERSATIONS, TURNS = 8, 5  # in one batch, and questions in each
+CONVERSATIONS, TURNS = 8, 4  # in one batch, and questions in each
 SLICES_FIRST, SLICES_LAST = 2, 32  # the longest run of slices at the start, and after two thirds of the training
 SLICES_MOST = 85  # now and then, near the end
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class View:
-    """A run of slices of one case: slices ``first`` to ``last - 1`` of ``data``."""
+    """A run of slices of one case, ``first`` to ``last - 1`` of ``data``, and the finding it was chosen for."""
 
     data: PhantomSet
     cells: Tensor  # (L, M, C)
     region: str
+    focus: str
     first: int
     last: int
 
@@ -80,39 +81,41 @@ def soft_tokens(model: MedGemma, cells: Tensor) -> Tensor:
 
 
 def draw_view(sets: Sequence[tuple[PhantomSet, Tensor]], length: int, rng: np.random.Generator) -> View:
-    """A run of at most ``length`` slices of a random case; mostly one that shows a finding, where the case has any."""
-    data, cells = sets[int(rng.choice(len(sets), p=_shares(sets)))]
-    case = int(rng.integers(len(data.regions)))
+    """A run of at most ``length`` slices of one case, mostly chosen for one finding: half of the time it is shown."""
+    shares = np.array([len(data.regions) for data, _ in sets], float)
+    data, cells = sets[int(rng.choice(len(sets), p=shares / shares.sum()))]
+    shows = ~np.isnan(data.boxes[:, :, 0])  # (L, findings)
+    focus, present = str(rng.choice(FINDINGS)), bool(rng.random() < 0.5)
+    number = FINDINGS.index(focus)
+    cases = np.arange(len(data.regions))
+    if rng.random() < 0.85:
+        has = np.maximum.reduceat(shows[:, number], data.starts[:-1])
+        fitting = np.flatnonzero((data.regions == REGIONS.index(REGION_OF[focus])) & (has == present))
+        cases = fitting if len(fitting) else cases
+    case = int(rng.choice(cases))
     start, end = int(data.starts[case]), int(data.starts[case + 1])
     length = min(length, end - start)
     low, high = start, end - length
-    shows = start + np.flatnonzero(~np.isnan(data.boxes[start:end, :, 0]).all(1))
-    if len(shows) and rng.random() < 0.75:
-        wanted = int(rng.choice(shows))
+    showing = start + np.flatnonzero(shows[start:end, number])
+    if present and len(showing):
+        wanted = int(rng.choice(showing))
         low, high = max(low, wanted - length + 1), min(high, wanted)
     first = int(rng.integers(low, high + 1))
-    return View(data=data, cells=cells, region=REGIONS[data.regions[case]], first=first, last=first + length)
-
-
-def _shares(sets: Sequence[tuple[PhantomSet, Tensor]]) -> list[float]:
-    counts = [len(data.regions) for data, _ in sets]
-    return [count / sum(counts) for count in counts]
+    region = REGIONS[data.regions[case]]
+    return View(data=data, cells=cells, region=region, focus=focus, first=first, last=first + length)
 
 
 def draw_exchanges(view: View, turns: int, rng: np.random.Generator) -> list[Exchange]:
-    """Questions about a view in random order: one about the region, the others about findings, half of them present."""
+    """Questions about a view in random order: the region, the focus, other findings; no finding twice.
+
+    A second question about the same finding could be answered by reading the first answer instead of the pictures.
+    """
+    others = [finding for finding in FINDINGS if finding != view.focus]
+    others.sort(key=lambda finding: (REGION_OF[finding] != view.region, rng.random()))
     exchanges = [region_exchange(view.region, rng)]
-    places = {finding: view.place(finding) for finding in FINDINGS}
-    present = [finding for finding, place in places.items() if place is not None]
-    absent = [finding for finding in FINDINGS if finding not in present]
-    own = [finding for finding in absent if REGION_OF[finding] == view.region]
-    for _ in range(turns - 1):
-        if present and rng.random() < 0.5:
-            finding = str(rng.choice(present))
-        else:
-            finding = str(rng.choice(own if own and rng.random() < 0.8 else absent))
-        place = places[finding]
-        if rng.random() < (0.5 if place is not None else 0.15):
+    for finding in [view.focus, *others][: turns - 1]:
+        place = view.place(finding)
+        if rng.random() < (0.35 if place is not None else 0.15):
             exchanges.append(place_exchange(finding, place, rng))
         else:
             exchanges.append(presence_exchange(finding, place is not None, rng))
