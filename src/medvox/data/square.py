@@ -47,3 +47,11 @@ class Square:
             min(max(x1 - self.left, 0.0), float(self.columns)),
             min(max(y1 - self.top, 0.0), float(self.rows)),
         )
+
+
+def overlap(one: BoxXyxy, other: BoxXyxy) -> float:
+    """Intersection over union of two boxes in the same order of corners."""
+    sides = [max(0.0, min(one[k + 2], other[k + 2]) - max(one[k], other[k])) for k in (0, 1)]
+    shared = sides[0] * sides[1]
+    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)]
+    return shared / (sum(areas) - shared) if shared else 0.0

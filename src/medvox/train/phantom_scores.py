@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from medvox.data.square import BoxXyxy, overlap
 from medvox.encode.batch import to_pixel_values
 from medvox.encode.prompt import build_prompt, ct_question
 from medvox.encode.text import TextTokenizer
@@ -67,10 +68,10 @@ class Examiner:
         generation = self.engine.generate(prefix, max_new_tokens=96)
         return split_text(self.tokenizer.decode(list(generation.token_ids))).final
 
-    def boxes(self, case: int, finding: str) -> dict[int, tuple[float, ...]]:
+    def boxes(self, case: int, finding: str) -> dict[int, BoxXyxy]:
         """True boxes of a finding: slice of the case -> y0 x0 y1 x1 in 0..1; empty when it is not visible."""
         rows = self.data.boxes[self.data.starts[case] : self.data.starts[case + 1], FINDINGS.index(finding)]
-        return {int(i): tuple(float(v) for v in rows[i]) for i in np.flatnonzero(~np.isnan(rows).any(1))}
+        return {int(i): tuple(rows[i].tolist()) for i in np.flatnonzero(~np.isnan(rows).any(1))}
 
 
 def region_score(examiner: Examiner, cases: Sequence[int], progress: Progress = no_progress) -> Share:
@@ -116,7 +117,7 @@ def place_score(
     for done, case in enumerate(with_it):
         truth = examiner.boxes(case, finding)
         question = place_exchange(finding, None, rng, held_out=True).question
-        overlap = 0.0
+        share = 0.0
         try:
             found = parse_boxes(examiner.final(case, question))
         except ParseError:
@@ -125,18 +126,10 @@ def place_score(
             hits += 1
             box = found[0]
             guess = (box.y0 / 1000, box.x0 / 1000, box.y1 / 1000, box.x1 / 1000)
-            overlap = intersection_over_union(guess, truth[(box.slice or 1) - 1])
-        overlaps.append(overlap)
+            share = overlap(guess, truth[(box.slice or 1) - 1])
+        overlaps.append(share)
         progress(f"scoring place of {finding}", done + 1, len(with_it))
     return Share(hits=hits, total=len(with_it)), overlaps
-
-
-def intersection_over_union(one: Sequence[float], other: Sequence[float]) -> float:
-    """Of two boxes in the same order of corners."""
-    sides = [max(0.0, min(one[k + 2], other[k + 2]) - max(one[k], other[k])) for k in (0, 1)]
-    shared = sides[0] * sides[1]
-    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)]
-    return shared / (sum(areas) - shared) if shared else 0.0
 
 
 def mean_interval(values: Sequence[float]) -> str:
