@@ -79,7 +79,12 @@ def scans(data: Path) -> list[Scan]:
         nifti(data / "volumes/ct_abdomen_3mm.nii.gz", "abdomen"),
         nifti(data / "volumes/ct_abdomen_crop.nii.gz", "abdomen"),
         zipped(odd / "pydicom.zip", "693_J2KR.dcm", "head", "pydicom-data 693_J2KR.dcm, one slice"),
-        zipped(odd / "pydicom.zip", "explicit_VR-UN.dcm", "abdomen", "pydicom-data explicit_VR-UN.dcm, one slice"),
+        zipped(
+            odd / "pydicom.zip",
+            "explicit_VR-UN.dcm",
+            "refused",
+            "pydicom-data explicit_VR-UN.dcm, one slice, no thickness",
+        ),
     ]
 
 

@@ -53,7 +53,7 @@ def test_the_receipt_names_the_recording_and_both_models(demo: tuple[Path, dict[
 def test_the_planted_finding_is_beside_the_truth(demo: tuple[Path, dict[str, Any], float]) -> None:
     out, summary, _ = demo
     truth = read(out / "phantom" / "truth.json")
-    assert truth["truth"]["findings"] == ["intracranial haemorrhage"]
+    assert truth["truth"]["findings"] == ["pleural effusion"]
     assert read(out / "phantom" / "presence.json")["label"] == "yes"
     assert read(out / "phantom" / "answer.json")["boxes"]
     assert summary["iou"] == truth["iou"]

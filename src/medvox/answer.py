@@ -268,7 +268,7 @@ def _flags(asked: Asked, prefix: Prefix, generation: Generation, probability: fl
         text = f"{loaded.name} learned from generated scans only and has never seen a real one."
         flags.append(Flag(code="F_TRAINED_ON_GENERATED", text=text))
     if loaded.learned and not any(word in asked.question.lower() for word in loaded.learned):
-        text = f"{loaded.name} was taught only these words: {', '.join(loaded.learned)}. The question has none of them."
+        text = f"{loaded.name} has learned only about: {', '.join(loaded.learned)}. The question has none of them."
         flags.append(Flag(code="F_QUESTION_NOT_LEARNED", text=text))
     if loaded.domain is not None and prefix.image_average is not None:
         distance = loaded.domain.distance(prefix.image_average)

@@ -17,7 +17,7 @@ from medvox.models.vlm import MedGemma, VlmConfig
 from medvox.models.weights import load_vlm
 from medvox.synth.questions import presence_exchange, region_exchange
 from medvox.train.chat_vocabulary import learn_chat_vocabulary
-from medvox.train.export_vlm import chat_corpus, scan_averages, write_folder
+from medvox.train.export_vlm import Report, chat_corpus, scan_averages, write_folder
 from medvox.train.loop import Schedule, learning_rate
 from medvox.train.phantom_scores import Share, mean_interval
 from medvox.train.phantoms import PhantomPlan, PhantomSet, phantom_set
@@ -165,3 +165,10 @@ def test_the_first_cases_of_a_set_are_a_set(data: PhantomSet) -> None:
     assert len(part.regions) == 2
     assert len(part.images) == len(part.boxes) == part.starts[-1]
     assert np.array_equal(part.slice_regions, data.slice_regions[: part.starts[-1]])
+
+
+def test_only_findings_above_chance_count_as_learned() -> None:
+    shares = {"lung nodule": Share(hits=40, total=80), "pleural effusion": Share(hits=74, total=80)}
+    none = Share(hits=0, total=0)
+    report = Report(learned_from="", region=none, presence=shares, blank=none, place={})
+    assert report.learned == ["pleural effusion"]

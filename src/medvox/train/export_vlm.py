@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,7 +36,7 @@ from medvox.train.phantoms import PhantomSet
 from medvox.train.vlm import soft_tokens
 from medvox.types import Progress, no_progress
 
-LEARNED = ("region", "body part", "part of the body", *(name for finding in FINDINGS for name in spellings(finding)))
+REGION_WORDS = ("region", "body part", "part of the body")
 TEMPLATES = Path(__file__).parent  # chat_template.jinja and mini_vlm_card.md lie beside this file
 
 
@@ -49,6 +49,11 @@ class Report:
     presence: dict[str, Share]
     blank: Share
     place: dict[str, tuple[Share, list[float]]]
+
+    @property
+    def learned(self) -> list[str]:
+        """The findings whose presence is answered better than by chance: the whole interval lies above one half."""
+        return [name for name, share in self.presence.items() if share.interval[0] > 0.5]
 
 
 def chat_corpus() -> Iterator[str]:
@@ -81,7 +86,7 @@ def scan_averages(model: MedGemma, data: PhantomSet, cells: Tensor) -> Tensor:
 
 def write_folder(model: MedGemma, tokenizer_file: Path, domain: Domain, out: Path) -> None:
     """Weights in float16, config, tokenizer, preprocessing, decoding, template and domain, in the hub's layout."""
-    config = {**model.config.to_hub(), "medvox": {"learned": list(LEARNED), "generated_only": True}}
+    config = {**model.config.to_hub(), "medvox": {"learned": list(REGION_WORDS), "generated_only": True}}
     save_folder(model, config, out, torch.float16)
     shutil.copyfile(tokenizer_file, out / "tokenizer.json")
     vision = model.config.vision
@@ -103,6 +108,13 @@ def write_folder(model: MedGemma, tokenizer_file: Path, domain: Domain, out: Pat
         (out / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     shutil.copyfile(TEMPLATES / "chat_template.jinja", out / "chat_template.jinja")
     domain.save(out)
+
+
+def note_learned(folder: Path, findings: Sequence[str]) -> None:
+    """Write into ``config.json`` what a question may be about; answers about anything else are flagged."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config["medvox"]["learned"] = [*REGION_WORDS, *(name for finding in findings for name in spellings(finding))]
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
 def score(folder: Path, test: PhantomSet, learned_from: str, progress: Progress = no_progress) -> Report:
@@ -143,6 +155,7 @@ def model_card(report: Report) -> str:
     return card.substitute(
         regions=", ".join(REGIONS),
         findings=", ".join(FINDINGS),
+        learned=", ".join(report.learned) or "none of them",
         learned_from=report.learned_from,
         date=f"{datetime.now(tz=UTC):%Y-%m-%d}",
         macro=f"{macro(list(report.presence.values())):.1%}",
@@ -168,4 +181,5 @@ def export(
     averages = {name: scan_averages(model, sets[name], cells[name]) for name in ("train", "val")}
     write_folder(model, work / "tokenizer.json", Domain.fit(averages["train"], averages["val"]), out)
     report = score(out, sets["test"], learned_from, progress)
+    note_learned(out, report.learned)
     (out / "README.md").write_text(model_card(report), encoding="utf-8")
