@@ -110,8 +110,10 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--write", action="store_true", help="write the page to benchmarks/results/ as well")
     args = parser.parse_args()
-    rows = [row(scan) for scan in scans(args.data)]
-    right, asked = sum(hits for _, hits, _ in rows), sum(total for _, _, total in rows)
+    found = scans(args.data)
+    rows = [row(scan) for scan in found]
+    named = [row for row, scan in zip(rows, found, strict=True) if scan.truth != "refused"]
+    right, asked = sum(hits for _, hits, _ in named), sum(total for _, _, total in named)
     page = "\n".join(
         [
             "# Body region of real CT series, `medvox-mini-vlm`",
@@ -123,7 +125,8 @@ def main() -> None:
             "- none of these scans, and no other real scan, was trained on",
             f"- questions: {' / '.join(QUESTIONS)}",
             "",
-            f"**{right} of {asked} answers right.**",
+            f"**{right} of {asked} answers right** about the {len(named)} scans that can be read safely; the others must",
+            "be refused. Left out: CT test files whose region nobody states (a spine in a small field, scrambled pixels).",
             "",
             "| scan | truth | answers (probability) | right | flags |",
             "| --- | --- | --- | --- | --- |",

@@ -2,7 +2,7 @@
 
     python recipes/mini_vlm.py --out src/medvox/weights/medvox-mini-vlm
 
-About 100 minutes on one core (phantoms 5, vision 40, language 45, scores 10). Every stage saves its state every two
+About 110 minutes on one core (phantoms 5, vision 45, slices 8, language 45, scores 8). Every stage saves its state every two
 minutes under ``--work`` and goes on from there when the same command is given again. ``--export-only`` scores and
 writes whatever has been learned so far.
 
