@@ -2,9 +2,9 @@
 
     python recipes/mini_vlm.py --out src/medvox/weights/medvox-mini-vlm
 
-About 110 minutes on one core (phantoms 5, vision 45, slices 8, language 45, scores 8). Every stage saves its state every two
-minutes under ``--work`` and goes on from there when the same command is given again. ``--export-only`` scores and
-writes whatever has been learned so far.
+About 110 minutes on one core (phantoms 5, vision 45, slices 8, language 45, scores 8). Every stage saves its state
+every two minutes under ``--work`` and goes on from there when the same command is given again. ``--export-only`` scores
+and writes whatever has been learned so far.
 
 Expected: see the model card that this writes.
 """
