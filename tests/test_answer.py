@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from medvox.answer import ask, ask_volume
@@ -60,6 +62,13 @@ def test_a_generated_scan_is_not() -> None:
 def test_the_same_question_gives_the_same_answer(answer: Answer) -> None:
     again = ask(QUESTION, SAMPLES / "ct_abdomen")
     assert (again.answer, again.probability) == (answer.answer, answer.probability)
+
+
+def test_noise_is_flagged_as_unlike_any_training_scan() -> None:
+    volume = generate_ct(2_020_004, region="chest", slices=8).volume
+    noise = np.random.default_rng(0).integers(-1000, 1000, volume.voxels.shape).astype(np.int16)
+    found = ask_volume("Which body region is shown?", replace(volume, voxels=noise))
+    assert "F_OUT_OF_DOMAIN" in {flag.code for flag in found.flags}
 
 
 def test_a_question_that_was_never_taught_is_flagged() -> None:
