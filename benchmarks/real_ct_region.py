@@ -122,7 +122,7 @@ def main() -> None:
             f"- date: {datetime.date.today()}",
             f"- commit: {commit()}",
             f"- command: `{COMMAND}`",
-            "- none of these scans, and no other real scan, was trained on; the phantoms were drawn with some of them in view",
+            "- none of these scans, and no other real scan, was trained on; the phantoms were drawn with them in view",
             f"- questions: {' / '.join(QUESTIONS)}",
             "",
             f"**{right} of {asked} answers right** about the {len(named)} scans that can be read safely; the rest must",
