@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 Voxels = NDArray[np.int16]  # (S, R, C), Hounsfield units for CT
 Affine = NDArray[np.float64]  # (4, 4), index (slice, row, column, 1) -> LPS millimetres
-Pixels = NDArray[np.float32]  # (N, 3, H, W), -1..1
 RgbImages = NDArray[np.uint8]  # (N, H, W, 3)
 Samples = NDArray[np.float32]  # (samples,), -1..1
 Features = NDArray[np.float32]  # (F, M)

@@ -59,13 +59,11 @@ class Prompt:
     Attributes:
         token_ids: with ``tokens_per_image`` placeholder ids for each picture.
         text: the readable form, each picture shown as its placeholder once.
-        image_count: number of pictures.
         image_tokens: positions taken by pictures, their line breaks and marks included.
     """
 
     token_ids: TokenIds
     text: str
-    image_count: int
     image_tokens: int
 
 
@@ -124,6 +122,5 @@ def build_prompt(tokenizer: TextTokenizer, parts: Sequence[Part], tokens_per_ima
     return Prompt(
         token_ids=ids,
         text=f"<bos><start_of_turn>user\n{text}<end_of_turn>\n<start_of_turn>model\n",
-        image_count=images,
         image_tokens=image_tokens,
     )

@@ -356,8 +356,8 @@ def _arms(a: float, b: float, rng: np.random.Generator) -> list[Solid]:
     return solids
 
 
-def head(rng: np.random.Generator) -> tuple[list[Solid], tuple[float, float]]:
-    """The solids of a head, and the half axes (x, y) of its brain at the widest level in mm."""
+def head(rng: np.random.Generator) -> list[Solid]:
+    """The solids of a head, outside in."""
     a, b = float(rng.uniform(66, 78)), float(rng.uniform(84, 98))
     scalp, bone = float(rng.uniform(4, 9)), float(rng.uniform(5, 9))
     skull_hu = float(rng.uniform(850, 1500))
@@ -395,7 +395,7 @@ def head(rng: np.random.Generator) -> tuple[list[Solid], tuple[float, float]]:
         for x in (-18, 0, 18):
             solids.append(Solid(centre=(x, 0.2 * b, 22), radii=(2.5, 3.5, 6), hu=160, organ=Organ.BONE))
     solids += _skull_base(a, b, skull_hu, rng)
-    return solids, (a - 5, b - 5)
+    return solids
 
 
 def _skull_base(a: float, b: float, skull_hu: float, rng: np.random.Generator) -> list[Solid]:

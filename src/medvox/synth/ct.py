@@ -57,22 +57,19 @@ def generate_ct(
     low, high = HEAD_RANGE if region == "head" else TORSO_RANGES[region]
     span, count = _scan_range(region, low, high, slices, rng)
     build = draw_build(rng)
-    solids = head(rng)[0] if region == "head" else torso(build, rng)
+    solids = head(rng) if region == "head" else torso(build, rng)
     if findings is None:
         findings = tuple(name for name in FINDINGS if REGION_OF[name] == region and rng.random() < 0.5)
     for name in findings:
         solids = solids + plant(name, solids, build, span, rng)
     solids = _furniture(region, build.b, rng) + solids
     half = 105.0 if region == "head" else build.a + 12
-    grid = Grid(
-        size=int(rng.choice([128, 128, 144, 176])),
-        pixel_mm=0.0,
-        centre_xy=(float(rng.normal(0, 0.06)) * half, float(rng.normal(0, 0.06)) * half),
-    )
+    size = int(rng.choice([128, 128, 144, 176]))
+    centre_xy = (float(rng.normal(0, 0.06)) * half, float(rng.normal(0, 0.06)) * half)
     field = 2 * half * float(rng.uniform(0.92, 1.4))
     if rng.random() < 0.08:
         field *= float(rng.uniform(0.45, 0.85))
-    grid = Grid(size=grid.size, pixel_mm=field / grid.size, centre_xy=grid.centre_xy)
+    grid = Grid(size=size, pixel_mm=field / size, centre_xy=centre_xy)
     return _scan(solids, span, count, grid, region, seed, rng)
 
 
