@@ -13,7 +13,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "medvox"
 
 STAGES = {"data", "encode", "models", "parse", "report", "score", "serve", "synth", "train"}
-VERBS = {"answer", "dictate", "inspection", "demo", "doctor"}
+VERBS = {"answer", "conversion", "deidentification", "dictate", "inspection", "preparation", "demo", "doctor"}
 GROUND = {"types", "errors"}
 GLUE = {"data", "encode", "models", "parse", "report", "catalog", *GROUND}
 
@@ -31,6 +31,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "answer": GLUE,
     "dictate": GLUE,
     "inspection": GLUE,
+    "conversion": GLUE,
+    "deidentification": GLUE,
+    "preparation": GLUE,
     "doctor": GLUE,
     "demo": {"answer", "dictate", "synth", *GLUE},
     "score": {*VERBS, "data", "parse", "synth", "catalog", *GROUND},
@@ -43,7 +46,10 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 CLI_MAY_LOAD_AT_IMPORT = {"__init__", "errors"}
 TORCH = {"torch", "transformers", "peft", "trl", "accelerate"}
-PACKAGES = {"PIL", "numpy", "pydicom", "safetensors", "soundfile", "soxr", "tokenizers", "torch"}  # see docs/adr/0003
+PACKAGES = {  # see docs/adr/0003 and 0007
+    "PIL", "av", "nibabel", "numpy", "openslide", "pydicom", "pypdfium2", "safetensors", "soundfile", "soxr",
+    "tokenizers", "torch",
+}  # fmt: skip
 MAY_TORCH = ("models/", "train/", "encode/batch.py", "testing.py")
 DRAWERS = {"utils", "util", "helpers", "helper", "common", "misc", "base"}
 FORBIDDEN_MODULES = {"pickle", "cPickle", "dill", "joblib", "marshal", "shelve"}

@@ -18,7 +18,8 @@ from medvox.data.dicom import choose_series, find_study, read_volume
 from medvox.data.results import Answer, Box, Transcript
 from medvox.data.volume import PHANTOM, Source, Volume
 from medvox.encode.batch import to_pixel_values
-from medvox.encode.ct import CT_MEDGEMMA_1_5, PreparedImages, prepare_ct
+from medvox.encode.ct import CT_MEDGEMMA_1_5, prepare_ct
+from medvox.encode.images import PreparedImages
 from medvox.encode.prompt import Prompt, QuestionKind, build_prompt, ct_question, question_kind
 from medvox.encode.receipt import Receipt, versions
 from medvox.encode.text import TextTokenizer
@@ -140,7 +141,8 @@ def write_report(path: Path, answer: Answer, volume: Volume, truth: Truth = NO_T
     """Write the HTML page of an answer: one file with everything in it."""
     rows, columns = volume.voxels.shape[1:]
     prepared = prepare_ct(volume, CT_MEDGEMMA_1_5, size=max(rows, columns))
-    top, left = prepared.square.top, prepared.square.left
+    square = prepared.origins[0].square
+    top, left = square.top, square.left
     shown = prepared.images[:, top : top + rows, left : left + columns]
     figures = ct_figures(volume, shown, prepared.used, answer.boxes, truth)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -228,7 +230,9 @@ def _parse_boxes(parts: ModelText, images: PreparedImages) -> Parsed:
                 fix="Ask again; the raw text is in the receipt.",
                 code="E_PARSE_SLICE",
             )
-        boxes.append(Box(label=item.label, box_xyxy=item.to_picture(images.square), image=f"SLICE {shown}"))
+        boxes.append(
+            Box(label=item.label, box_xyxy=item.to_picture(images.origins[shown - 1].square), image=f"SLICE {shown}")
+        )
     nothing = Flag(code="F_NOTHING_LOCATED", text="The model located nothing.")
     return Parsed(
         text=parts.answer,
@@ -302,7 +306,7 @@ def _receipt(
             "affine_lps": to_json(volume.affine_lps),
         },
         slices={"used": list(images.used), "dropped": list(images.dropped)},
-        preset={"name": CT_MEDGEMMA_1_5.name, "hash": CT_MEDGEMMA_1_5.hash},
+        preset={"name": images.preset, "hash": images.preset_hash},
         windows_hu=CT_MEDGEMMA_1_5.windows_hu,
         tokens={
             "prompt": len(asked.prompt.token_ids),

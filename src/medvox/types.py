@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Voxels = NDArray[np.int16]  # (S, R, C), Hounsfield units for CT
+Voxels = NDArray[Any]  # (S, R, C): int16 Hounsfield units for CT; int16, uint16, int32 or float32 for others
 Affine = NDArray[np.float64]  # (4, 4), index (slice, row, column, 1) -> LPS millimetres
 RgbImages = NDArray[np.uint8]  # (N, H, W, 3)
 Samples = NDArray[np.float32]  # (samples,), -1..1

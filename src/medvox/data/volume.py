@@ -12,6 +12,7 @@ from typing import Literal
 from medvox.types import Affine, Flag, Voxels
 
 Verdict = Literal["accept", "flagged", "refuse"]
+SeriesKind = Literal["volume", "pictures", "slide", "document", "other"]
 PHANTOM = Flag(code="F_PHANTOM", text="This scan was generated. It shows no patient.")
 
 
@@ -36,8 +37,9 @@ class Volume:
     """A stack of parallel slices.
 
     Attributes:
-        voxels: (S, R, C) int16; Hounsfield units when ``unit`` is ``HU``. Slices run along the slice normal.
-        unit: ``HU`` for CT.
+        voxels: (S, R, C). int16 in Hounsfield units when ``unit`` is ``HU``; else int16, uint16, int32 or float32 after
+            the file's own rescaling. Slices run along the slice normal.
+        unit: ``HU`` for CT; else what the files state (``BQML``, ``Hz``, ...), or ``unspecified``.
         spacing_mm: distance between voxel centres in array order (slice, row, column).
         affine_lps: 4x4 float64, index (slice, row, column, 1) to millimetres in the DICOM patient system (LPS).
         slice_positions_mm: position of each slice along the normal; length S.
@@ -46,6 +48,7 @@ class Volume:
         description: SeriesDescription.
         flags: what a reader must know.
         sources: the files in slice order.
+        moment: what sets it apart from the other volumes of a 4-D series, such as ``time 3`` or ``b 1000``; else empty.
     """
 
     voxels: Voxels
@@ -58,13 +61,20 @@ class Volume:
     description: str
     flags: tuple[Flag, ...]
     sources: tuple[Source, ...]
+    moment: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Series:
-    """One series as found on disk, before its pixels are decoded.
+    """One series as found on disk, before its pixels are decoded: files that form a grid, or several grids in time.
 
-    ``shape`` is (S, R, C); ``spacing_mm`` and ``affine_lps`` are None where geometry is refused.
+    A SeriesInstanceUID whose images differ in orientation, size, spacing, echo, kind of image or acquisition gives
+    several Series, numbered by ``part`` from 1; ``key`` names one of them. ``volumes`` counts the volumes of a 4-D
+    series. ``kind`` says what it can be read as: a ``volume``, ``pictures`` (X-ray, ultrasound, captures), a ``slide``,
+    a ``document`` (encapsulated PDF), or ``other`` (segmentations, structured reports, structure sets).
+
+    ``shape`` is (S, R, C) of one volume, (N, R, C) of pictures; ``spacing_mm`` and ``affine_lps`` are None where there
+    is no geometry or it is refused.
     Where ``verdict`` is ``refuse``, the first flag with an ``E_`` code is the error that ``read_volume`` would raise.
     ``files`` are in slice order where there is one.
     """
@@ -78,6 +88,15 @@ class Series:
     verdict: Verdict
     flags: tuple[Flag, ...]
     files: tuple[Path, ...]
+    kind: SeriesKind = "volume"
+    volumes: int = 1
+    part: int = 1
+    parts: int = 1
+
+    @property
+    def key(self) -> str:
+        """The name to choose it by: the UID, with ``#part`` where the UID holds several series."""
+        return self.uid if self.parts == 1 else f"{self.uid}#{self.part}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,18 +6,15 @@ made. Knows Volumes, knows no model and no file.
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
 
-from medvox.data.square import Square
 from medvox.data.volume import Volume
 from medvox.data.window import window
+from medvox.encode.images import Origin, PreparedImages, recipe_hash, square_rgb
 from medvox.errors import InputError
-from medvox.types import Progress, RgbImages, no_progress
+from medvox.types import Progress, no_progress
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,7 +36,7 @@ class CtPreset:
     @property
     def hash(self) -> str:
         """First 16 hex digits of the SHA-256 of all fields: changes when anything in the recipe changes."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+        return recipe_hash(self)
 
 
 # Windows: MedGemma 1.5 report section 2.3.1 and its CT notebooks. The serving container's green window (135..215) is a
@@ -47,23 +44,6 @@ class CtPreset:
 CT_MEDGEMMA_1_5 = CtPreset(
     name="ct.medgemma-1.5", windows_hu=((-1024, 1024), (-135, 215), (0, 80)), max_slices=85
 )  # fmt: skip
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PreparedImages:
-    """Pictures ready for a model, and what was done to get them.
-
-    Attributes:
-        images: (N, size, size, 3) uint8, in slice order.
-        used: index of the volume's slice behind each picture.
-        dropped: indices of the slices that were thinned out.
-        square: the padding, for taking boxes back to the slice.
-    """
-
-    images: RgbImages
-    used: tuple[int, ...]
-    dropped: tuple[int, ...]
-    square: Square
 
 
 def select_slices(count: int, limit: int) -> list[int]:
@@ -99,17 +79,19 @@ def prepare_ct(
         )
     count, rows, columns = volume.voxels.shape
     used = select_slices(count, preset.max_slices)
-    square = Square(rows=rows, columns=columns)
-    images = np.zeros((len(used), size, size, 3), np.uint8)
-    padded = np.zeros((square.side, square.side, 3), np.uint8)
-    inside = padded[square.top : square.top + rows, square.left : square.left + columns]
+    images = np.empty((len(used), size, size, 3), np.uint8)
+    picture = np.empty((rows, columns, 3), np.uint8)
     for place, index in enumerate(used):
         for channel, (low, high) in enumerate(preset.windows_hu):
-            inside[:, :, channel] = window(volume.voxels[index], low, high)
-        picture = Image.fromarray(padded)
-        if square.side != size:
-            picture = picture.resize((size, size), Image.Resampling.BILINEAR)
-        images[place] = np.asarray(picture)
+            picture[:, :, channel] = window(volume.voxels[index], low, high)
+        images[place], square = square_rgb(picture, size)
         progress("preparing slices", place + 1, len(used))
-    dropped = tuple(sorted(set(range(count)) - set(used)))
-    return PreparedImages(images=images, used=tuple(used), dropped=dropped, square=square)
+    return PreparedImages(
+        images=images,
+        labels=tuple(f"SLICE {place}" for place in range(1, len(used) + 1)),
+        origins=tuple(Origin(source=0, index=index, square=square) for index in used),
+        dropped=tuple(sorted(set(range(count)) - set(used))),
+        preset=preset.name,
+        preset_hash=preset.hash,
+        facts={"windows_hu": preset.windows_hu},
+    )
