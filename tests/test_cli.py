@@ -17,7 +17,7 @@ import soundfile
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
-from medvox import cli
+from medvox import cli, terminal
 from medvox.errors import BudgetError, InputError, SetupError
 
 REPOSITORY = Path(__file__).parents[1]
@@ -184,7 +184,7 @@ def test_progress_shows_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.delenv("NO_COLOR", raising=False)
     stream = Terminal()
-    bar = cli.ProgressBar(stream)  # type: ignore[arg-type]
+    bar = terminal.ProgressBar(stream)  # type: ignore[arg-type]
     bar("read slices", 3, 6)
     assert "read slices" in stream.text
     assert "3/6" in stream.text
@@ -197,13 +197,13 @@ def test_progress_without_colour(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("NO_COLOR", "1")
     stream = Terminal()
-    cli.ProgressBar(stream)("read slices", 3, 6)  # type: ignore[arg-type]
+    terminal.ProgressBar(stream)("read slices", 3, 6)  # type: ignore[arg-type]
     assert "\x1b" not in stream.text
 
 
 def test_progress_is_silent_when_piped(tmp_path: Path) -> None:
     with (tmp_path / "log").open("w") as stream:
-        cli.ProgressBar(stream)("read slices", 3, 6)
+        terminal.ProgressBar(stream)("read slices", 3, 6)
     assert (tmp_path / "log").read_text() == ""
 
 

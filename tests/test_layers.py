@@ -40,11 +40,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "train": {"data", "encode", "models", "parse", "score", "synth", "catalog", *GROUND},
     "serve": {*VERBS, "data", "report", "catalog", *GROUND},
     "testing": {"data", "encode", "models", "synth", *GROUND},
-    "cli": {*VERBS, *STAGES, "catalog", "__init__", *GROUND},
+    "terminal": {"data", *GROUND},
+    "cli": {*VERBS, *STAGES, "catalog", "terminal", "__init__", *GROUND},
     "__init__": {"answer", "dictate", "inspection", "catalog"},
     "__main__": {"cli"},
 }
-CLI_MAY_LOAD_AT_IMPORT = {"__init__", "errors"}
+CLI_MAY_LOAD_AT_IMPORT = {"__init__", "errors", "terminal"}
 TORCH = {"torch", "transformers", "peft", "trl", "accelerate"}
 PACKAGES = {  # see docs/adr/0003 and 0007
     "PIL", "av", "nibabel", "numpy", "openslide", "pydicom", "pypdfium2", "safetensors", "soundfile", "soxr",

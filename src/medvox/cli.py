@@ -7,23 +7,21 @@ Imports of the path stand inside functions, so that ``--help`` answers at once; 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from medvox import __version__
 from medvox.errors import MedvoxError, UsageError
+from medvox.terminal import ProgressBar, print_answer, print_demo, print_error, print_flags, print_json
 
 if TYPE_CHECKING:
-    from medvox.data.results import Answer, Transcript
-    from medvox.types import Flag
+    from medvox.data.results import Transcript
 
 EXIT_INTERRUPTED = 130
-BAR_WIDTH = 24
 
 DESCRIPTION = (
     "Ask about a CT series, by text or by voice, and trace the answer. Research software, not a medical device."
@@ -43,35 +41,6 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(message, fix=f"see `{self.prog} --help`")
-
-
-class ProgressBar:
-    """A one-line bar on a terminal; silent anywhere else. Colour unless NO_COLOR is set."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._enabled = stream.isatty() and os.environ.get("TERM") != "dumb"
-        self._colour = not os.environ.get("NO_COLOR")
-        self._width = 0
-
-    def __call__(self, what: str, done: int, total: int) -> None:
-        """Show that ``done`` of ``total`` steps of ``what`` are finished."""
-        if not self._enabled:
-            return
-        filled = BAR_WIDTH * min(done, total) // max(total, 1)
-        bar, rest = "#" * filled, "." * (BAR_WIDTH - filled)
-        line = f"{what:<24.24} [{bar}{rest}] {done}/{total}"
-        shown = line.replace(bar, f"\x1b[36m{bar}\x1b[0m", 1) if self._colour and bar else line
-        self._stream.write("\r" + shown + " " * (self._width - len(line)))
-        self._width = len(line)
-        self._stream.flush()
-
-    def clear(self) -> None:
-        """Take the bar off the screen."""
-        if self._width:
-            self._stream.write("\r" + " " * self._width + "\r")
-            self._stream.flush()
-            self._width = 0
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -152,9 +121,9 @@ def run_ask(args: argparse.Namespace, progress: ProgressBar) -> int:
     )
     progress.clear()
     if args.json:
-        _print_json(answer.as_dict())
+        print_json(answer.as_dict())
     else:
-        _print_answer(answer)
+        print_answer(answer)
     return 0
 
 
@@ -171,14 +140,14 @@ def run_transcribe(args: argparse.Namespace, progress: ProgressBar) -> int:
                 raise
             progress.clear()
             worst = error.exit_code
-            _print_error(error, as_json=args.json, file=file)
+            print_error(error, as_json=args.json, file=file)
             continue
         progress.clear()
         if args.json:
-            _print_json(transcript.as_dict())
+            print_json(transcript.as_dict())
         else:
             print(transcript.text if len(args.files) == 1 else f"{file}: {transcript.text}")
-            _print_flags(transcript.flags)
+            print_flags(transcript.flags)
     return worst
 
 
@@ -189,7 +158,7 @@ def run_inspect(args: argparse.Namespace, progress: ProgressBar) -> int:
     found = inspect(args.path, progress)
     progress.clear()
     if args.json:
-        _print_json(found)
+        print_json(found)
         return 0
     for series in found["series"]:
         shape = " x ".join(str(length) for length in series["shape"])
@@ -212,7 +181,7 @@ def run_models(args: argparse.Namespace, progress: ProgressBar) -> int:
     if args.json:
         names = ("name", "kind", "shipped", "path", "summary")
         listed = [{name: getattr(row, name) for name in names} for row in rows]
-        _print_json({"models": [row | {"path": str(row["path"]) if row["path"] else None} for row in listed]})
+        print_json({"models": [row | {"path": str(row["path"]) if row["path"] else None} for row in listed]})
         return 0
     for row in rows:
         where = "ships with medvox" if row.shipped and row.path else str(row.path or "not on this machine")
@@ -227,7 +196,7 @@ def run_doctor(args: argparse.Namespace, progress: ProgressBar) -> int:
     checks = examine()
     broken = any(check.state == "bad" for check in checks)
     if args.json:
-        _print_json({"ok": not broken, "checks": [check.as_dict() for check in checks]})
+        print_json({"ok": not broken, "checks": [check.as_dict() for check in checks]})
     else:
         for check in checks:
             print(f"{check.state:<5} {check.name:<24} {check.found}" + (f"\n{'':<30} {check.fix}" if check.fix else ""))
@@ -241,9 +210,9 @@ def run_demo(args: argparse.Namespace, progress: ProgressBar) -> int:
     summary = run(args.out, progress)
     progress.clear()
     if args.json:
-        _print_json(summary)
+        print_json(summary)
     else:
-        _print_demo(summary)
+        print_demo(summary)
     return 0
 
 
@@ -259,7 +228,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
     except MedvoxError as error:
         progress.clear()
-        _print_error(error, as_json=as_json)
+        print_error(error, as_json=as_json)
         return error.exit_code
     except KeyboardInterrupt:
         progress.clear()
@@ -272,7 +241,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         progress.clear()
         if debug:
             traceback.print_exc()
-        _print_error(_unexpected(error), as_json=as_json)
+        print_error(_unexpected(error), as_json=as_json)
         return 1
 
 
@@ -302,46 +271,3 @@ def _unexpected(error: Exception) -> MedvoxError:
         fix="this is a bug in medvox: run again with --debug and report the trace (read it first, it may name data)",
         code="E_UNEXPECTED",
     )
-
-
-def _print_answer(answer: Answer) -> None:
-    if answer.transcript is not None:
-        print(f"heard: {answer.transcript.text}")
-    print(answer.answer)
-    if answer.label is not None:
-        sure = "" if answer.probability is None else f"  (probability {answer.probability:.2f})"
-        print(f"label: {answer.label}{sure}")
-    for box in answer.boxes:
-        print(f"box: {box.label} on {box.image} at {', '.join(f'{edge:.0f}' for edge in box.box_xyxy)}")
-    _print_flags(answer.flags)
-
-
-def _print_demo(summary: dict[str, Any]) -> None:
-    for title, case in (("a real CT, asked by voice", summary["real"]), ("a generated CT", summary["phantom"])):
-        print(title)
-        for answer in (value for value in case.values() if isinstance(value, dict)):
-            sure = "" if answer["probability"] is None else f" (probability {answer['probability']:.2f})"
-            print(f"  {answer['question']}\n    {answer['label']}{sure}")
-            for code in answer["flags"]:
-                print(f"    note: {code}")
-        print(f"  report: {case['report']}")
-    if "iou" in summary:
-        print(f"  overlap of the box with the planted one: IoU {summary['iou']:.2f}")
-
-
-def _print_flags(flags: Sequence[Flag]) -> None:
-    for flag in flags:
-        print(f"note: {flag.text} [{flag.code}]", file=sys.stderr)
-
-
-def _print_error(error: MedvoxError, *, as_json: bool, file: Path | None = None) -> None:
-    named = {"file": file.name} if file else {}
-    if as_json:
-        _print_json(named | {"error": error.as_dict()})
-    else:
-        where = f"{file.name}: " if file else ""
-        print(f"error: {where}{error.message}\n  fix: {error.fix}", file=sys.stderr)
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, ensure_ascii=False, allow_nan=False))
