@@ -19,6 +19,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from medvox import cli, terminal
 from medvox.errors import BudgetError, InputError, SetupError
+from medvox.synth.slide import make_slide, write_slide
 
 REPOSITORY = Path(__file__).parents[1]
 HELP_SECONDS = 0.3
@@ -215,7 +216,7 @@ def test_inspect_a_good_series(tmp_path: Path) -> None:
     assert done.returncode == 0
     assert done.stderr == ""
     found = json.loads(done.stdout)
-    assert set(found) == {"series", "not_used"}
+    assert set(found) == {"series", "files", "identity", "not_used"}
     (series,) = found["series"]
     expected = {"uid", "modality", "description", "shape", "spacing_mm", "affine_lps", "verdict", "flags", "files"}
     assert expected <= set(series)
@@ -252,7 +253,7 @@ def test_ask_a_text_file_named_dcm(tmp_path: Path) -> None:
 
 def test_inspect_names_the_file_it_left_out(tmp_path: Path) -> None:
     folder = write_ct(tmp_path / "ct")
-    (folder / "note.dcm").write_text("not an image")
+    (folder / "note.dcm").write_bytes(b"\x07\x00\x01 neither an image nor a text")
     found = json.loads(run("inspect", folder, "--json").stdout)
     assert [Path(left_out["path"]).name for left_out in found["not_used"]] == ["note.dcm"]
 
@@ -371,3 +372,55 @@ def test_transcribe_with_a_model_for_images(tmp_path: Path) -> None:
     done = run("transcribe", good, "--model", "medvox-mini-vlm", "--json")
     assert done.returncode == 4
     assert error_of(done)["code"] == "E_MODEL_TYPE"
+
+
+def test_plan_prints_pictures_tokens_memory_and_seconds(tmp_path: Path) -> None:
+    done = run("plan", write_ct(tmp_path / "ct"), "--question", "Is there a stone?")
+    assert done.returncode == 0
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["ct", "pictures", "tokens", "memory", "seconds"]
+
+
+def test_plan_refuses_what_does_not_fit(tmp_path: Path) -> None:
+    ct = write_ct(tmp_path / "ct")
+    done = run("plan", *[ct] * 60, "--json")
+    assert done.returncode == 0  # the preset thins a stack to 85 slices
+    done = run("plan", ct, "--model", "nobody/nothing", "--json")
+    assert (done.returncode, error_of(done)["code"]) == (4, "E_MODEL_UNKNOWN")
+
+
+def test_prep_writes_pictures_and_a_receipt(tmp_path: Path) -> None:
+    done = run("prep", write_ct(tmp_path / "ct"), "--out", tmp_path / "out", "--size", "32")
+    assert done.returncode == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        *[f"{number:04}.png" for number in range(1, 7)],
+        "receipt.json",
+    ]
+
+
+def test_prep_of_a_slide_with_an_absurd_pixel_size_says_what_to_add(tmp_path: Path) -> None:
+    write_slide(make_slide(1200, 1000, mpp_um=352.8), tmp_path / "slide.tiff")
+    done = run("prep", tmp_path / "slide.tiff", "--out", tmp_path / "out")
+    assert done.returncode == 3
+    assert "--mpp" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_convert_writes_nifti_where_it_is_told(tmp_path: Path) -> None:
+    done = run("convert", write_ct(tmp_path / "ct"), tmp_path / "ct.nii.gz", "--json")
+    assert done.returncode == 0
+    entry = json.loads(done.stdout)
+    assert (entry["file"], entry["shape"]) == (str(tmp_path / "ct.nii.gz"), [64, 64, 6])
+
+
+def test_convert_all_lists_what_it_could_not_write(tmp_path: Path) -> None:
+    folder = write_ct(tmp_path / "ct")
+    (folder / "003.dcm").unlink()  # a slice is missing
+    done = run("convert", folder, tmp_path / "out", "--all", "--json")
+    assert done.returncode == 3
+    (entry,) = json.loads(done.stdout)
+    assert (entry["file"], entry["error"]["code"]) == (None, "E_DICOM_SLICE_MISSING")
+
+
+def test_convert_takes_either_all_or_one_series(tmp_path: Path) -> None:
+    done = run("convert", write_ct(tmp_path / "ct"), tmp_path / "out", "--all", "--series", "1.2", "--json")
+    assert (done.returncode, error_of(done)["code"]) == (2, "E_USAGE")

@@ -48,14 +48,36 @@ MODELS: dict[str, ModelEntry] = {
     "google/medasr": ModelEntry(kind="asr", shipped=False, summary="Google MedASR, 105 M parameters"),
 }
 
+# A preset is called after what it is for; the first of a kind is the default.
 PRESETS: dict[str, str] = {
     "ct.medgemma-1.5": "medvox.encode.ct:CT_MEDGEMMA_1_5",
+    "ct.medgemma-1": "medvox.encode.ct:CT_MEDGEMMA_1",
+    "mri.medgemma-1.5": "medvox.encode.mri:MRI_MEDGEMMA_1_5",
+    "xray.medgemma-1.5": "medvox.encode.xray:XRAY_MEDGEMMA_1_5",
+    "slide.medgemma-1.5-10x": "medvox.encode.slide:SLIDE_MEDGEMMA_1_5_10X",
+    "slide.medgemma-1.5-5x": "medvox.encode.slide:SLIDE_MEDGEMMA_1_5_5X",
+    "slide.medgemma-1.5-20x": "medvox.encode.slide:SLIDE_MEDGEMMA_1_5_20X",
+    "slide.medgemma-1.5-tutorial": "medvox.encode.slide:SLIDE_MEDGEMMA_1_5_TUTORIAL",
+    "page.medgemma-1.5": "medvox.encode.page:PAGE_MEDGEMMA_1_5",
+}
+
+PREPARERS: dict[str, str] = {
+    "ct": "medvox.encode.ct:prepare_ct",
+    "mri": "medvox.encode.mri:prepare_mri",
+    "xray": "medvox.encode.xray:prepare_xray",
+    "slide": "medvox.encode.slide:prepare_slide",
+    "page": "medvox.encode.page:prepare_pages",
 }
 
 VERBS: dict[str, str] = {
     "ask": "medvox.answer:ask",
     "transcribe": "medvox.dictate:transcribe",
     "inspect": "medvox.inspection:inspect",
+    "convert": "medvox.conversion:convert",
+    "convert_all": "medvox.conversion:convert_all",
+    "plan": "medvox.preparation:plan",
+    "prep": "medvox.preparation:prep",
+    "deid": "medvox.deidentification:deid",
     "demo": "medvox.demo:run_demo",
     "doctor": "medvox.doctor:examine",
 }

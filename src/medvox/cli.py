@@ -16,9 +16,22 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from medvox import __version__
 from medvox.errors import MedvoxError, UsageError
-from medvox.terminal import ProgressBar, print_answer, print_demo, print_error, print_flags, print_json
+from medvox.terminal import (
+    ProgressBar,
+    print_answer,
+    print_conversion,
+    print_deid,
+    print_demo,
+    print_error,
+    print_flags,
+    print_found,
+    print_json,
+    print_notes,
+    print_plan,
+)
 
 if TYPE_CHECKING:
+    from medvox.data.material import Wanted
     from medvox.data.results import Transcript
 
 EXIT_INTERRUPTED = 130
@@ -76,6 +89,15 @@ def build_parser() -> argparse.ArgumentParser:
         "inspect", run_inspect, "list the series below a path and whether they can be used", "medvox inspect ct/"
     )
     command.add_argument("path", metavar="PATH", type=Path, help="a folder or a DICOM file")
+    _add_material(
+        add("plan", run_plan, "say what asking about PATH would cost, before anything runs", "medvox plan ct/"), "plan"
+    )
+    _add_material(
+        add("prep", run_prep, "write the pictures that a model would be shown", "medvox prep ct/ --out pictures/"),
+        "prep",
+    )
+    _add_convert(add("convert", run_convert, "write series as NIfTI", "medvox convert ct/ ct.nii.gz"))
+    _add_deid(add("deid", run_deid, "write copies without identifiers", "medvox deid scans/ clean/ --key project.key"))
     command = add("models", run_models, "list the models that medvox knows and where they are", "medvox models list")
     command.add_argument("action", metavar="list", choices=["list"], nargs="?", default="list")
     add("doctor", run_doctor, "check this installation", "medvox doctor")
@@ -98,6 +120,55 @@ def _add_ask(command: argparse.ArgumentParser) -> None:
 def _add_transcribe(command: argparse.ArgumentParser) -> None:
     command.add_argument("files", metavar="FILE", nargs="+", type=Path, help="WAV, FLAC, MP3 or OGG")
     command.add_argument("--model", metavar="NAME", help="a name from `medvox models list`, or a model folder")
+
+
+def _add_material(command: argparse.ArgumentParser, verb: str) -> None:
+    command.add_argument(
+        "paths",
+        metavar="PATH",
+        nargs="+",
+        type=Path,
+        help="DICOM (file, folder, zip), NIfTI, picture, slide or document",
+    )
+    command.add_argument("--preset", metavar="NAME", help="the input recipe; one is chosen by what PATH holds")
+    command.add_argument("--series", metavar="UID", help="the series to use when PATH holds several")
+    command.add_argument("--modality", choices=["CT", "MR"], help="what a NIfTI file holds; it does not say so itself")
+    command.add_argument(
+        "--mpp", metavar="UM", type=_above_zero, help="micrometres per pixel of a slide, if not stated"
+    )
+    if verb == "plan":
+        command.add_argument("--model", metavar="NAME", help="a name from `medvox models list`, or a model folder")
+        command.add_argument("--question", metavar="TEXT", help="the question that will be asked")
+        return
+    command.add_argument("--out", metavar="DIR", type=Path, required=True, help="a new folder for pictures and receipt")
+    command.add_argument("--size", metavar="N", type=_positive, default=896, help="edge in pixels; default: 896")
+
+
+def _add_convert(command: argparse.ArgumentParser) -> None:
+    command.add_argument("path", metavar="PATH", type=Path, help="a DICOM file, folder or zip, or a NIfTI file")
+    command.add_argument("target", metavar="OUT", type=Path, help="the file to write, or with --all the folder")
+    command.add_argument("--series", metavar="UID", help="the series to write when PATH holds several")
+    command.add_argument(
+        "--all", action="store_true", help="write every series; one that cannot be does not stop the rest"
+    )
+    command.add_argument("--overwrite", action="store_true", help="replace what is there")
+
+
+def _add_deid(command: argparse.ArgumentParser) -> None:
+    command.add_argument("path", metavar="PATH", type=Path, help="DICOM files and notes (.txt): a file, folder or zip")
+    command.add_argument("target", metavar="OUT", type=Path, help="a new folder")
+    command.add_argument(
+        "--key", metavar="FILE", type=Path, help="the project's key, made if missing: same key, same UIDs"
+    )
+    command.add_argument("--dates", choices=["remove", "shift", "keep"], default="remove", help="default: remove")
+    command.add_argument("--keep-characteristics", action="store_true", help="keep age, sex, size and weight")
+    command.add_argument("--keep-device", action="store_true", help="keep names and numbers of devices")
+    command.add_argument("--keep-uids", action="store_true", help="keep instance UIDs")
+    command.add_argument("--keep-safe-private", action="store_true", help="keep the private elements known to be safe")
+    command.add_argument("--clean-descriptors", action="store_true", help="reduce descriptions to words of imaging")
+    command.add_argument(
+        "--allow-burned-in", action="store_true", help="write files whose pixels may show text; marked as not clean"
+    )
 
 
 def run_ask(args: argparse.Namespace, progress: ProgressBar) -> int:
@@ -160,17 +231,94 @@ def run_inspect(args: argparse.Namespace, progress: ProgressBar) -> int:
     if args.json:
         print_json(found)
         return 0
-    for series in found["series"]:
-        shape = " x ".join(str(length) for length in series["shape"])
-        spacing = series["spacing_mm"]
-        mm = " x ".join(f"{length:.3g}" for length in spacing) + " mm" if spacing else "no spacing"
-        print(f"{series['verdict']:<8} {series['modality']:<4} {shape:<16} {mm:<22} {series['description']}")
-        print(f"         {series['uid']}")
-        for flag in series["flags"]:
-            print(f"         {flag['code']}: {flag['text']}")
-    for left_out in found["not_used"]:
-        print(f"not used {left_out['path']}: {left_out['reason']}")
+    print_found(found)
     return 0
+
+
+def run_plan(args: argparse.Namespace, progress: ProgressBar) -> int:
+    """``medvox plan``: prints pictures, tokens, memory and estimated seconds."""
+    from medvox.preparation import plan
+
+    chosen = {name: value for name in ("model", "question") if (value := getattr(args, name))}
+    found = plan(args.paths, preset=args.preset, wanted=_wanted(args), progress=progress, **chosen)
+    progress.clear()
+    if args.json:
+        print_json(found)
+    else:
+        print_plan(found)
+    return 0
+
+
+def run_prep(args: argparse.Namespace, progress: ProgressBar) -> int:
+    """``medvox prep``: writes pictures and a receipt."""
+    from medvox.preparation import prep
+
+    receipt = prep(
+        args.paths, args.out, preset=args.preset, size=args.size, wanted=_wanted(args), progress=progress
+    )  # fmt: skip
+    progress.clear()
+    if args.json:
+        print_json(receipt)
+        return 0
+    print(f"{len(receipt['pictures'])} pictures by {receipt['preset']['name']} and receipt.json in {args.out}")
+    print_notes(receipt["flags"])
+    return 0
+
+
+def run_convert(args: argparse.Namespace, progress: ProgressBar) -> int:
+    """``medvox convert``: writes NIfTI; with ``--all`` exits 3 when a series of volumes could not be written."""
+    from medvox.conversion import convert, convert_all
+
+    if args.all and args.series:
+        raise UsageError("--all and --series contradict each other", fix="use one of them")
+    if args.all:
+        entries = convert_all(args.path, args.target, overwrite=args.overwrite, progress=progress)
+    else:
+        options = {"series": args.series, "overwrite": args.overwrite}
+        entries = [convert(args.path, args.target, progress=progress, **options)]
+    progress.clear()
+    if args.json:
+        print_json(entries if args.all else entries[0])
+    else:
+        for entry in entries:
+            print_conversion(entry)
+    failed = [entry for entry in entries if entry["file"] is None and entry["error"]["code"] != "E_SERIES_NOT_VOLUME"]
+    return 3 if failed else 0
+
+
+def run_deid(args: argparse.Namespace, progress: ProgressBar) -> int:
+    """``medvox deid``: writes copies without identifiers; exits 6 when files were held back."""
+    from medvox.data.deidentify import Options
+    from medvox.deidentification import deid
+
+    options = Options(
+        dates=args.dates,
+        keep_characteristics=args.keep_characteristics,
+        keep_device=args.keep_device,
+        keep_uids=args.keep_uids,
+        keep_safe_private=args.keep_safe_private,
+        clean_descriptors=args.clean_descriptors,
+    )
+    report = deid(
+        args.path,
+        args.target,
+        key_file=args.key,
+        options=options,
+        allow_burned_in=args.allow_burned_in,
+        progress=progress,
+    )
+    progress.clear()
+    if args.json:
+        print_json(report)
+    else:
+        print_deid(report)
+    return 6 if report["counts"].get("blocked") else 0
+
+
+def _wanted(args: argparse.Namespace) -> Wanted:
+    from medvox.data.material import Wanted
+
+    return Wanted(series=args.series, modality=args.modality or "", mpp_um=args.mpp)
 
 
 def run_models(args: argparse.Namespace, progress: ProgressBar) -> int:
@@ -260,6 +408,13 @@ def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError("must be at least 1")
+    return number
+
+
+def _above_zero(text: str) -> float:
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError("must be a number above 0")
     return number
 
 

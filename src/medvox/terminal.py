@@ -77,6 +77,75 @@ def print_demo(summary: dict[str, Any]) -> None:
         print(f"  overlap of the box with the planted one: IoU {summary['iou']:.2f}")
 
 
+def print_found(found: dict[str, Any]) -> None:
+    """What lies at a path: series, other files, identifying content, and what was left out."""
+    for series in found["series"]:
+        sizes = [*series["shape"], series["volumes"]] if series["volumes"] > 1 else series["shape"]
+        spacing = series["spacing_mm"]
+        mm = " x ".join(f"{length:.3g}" for length in spacing) + " mm" if spacing else "no spacing"
+        shape = " x ".join(map(str, sizes))
+        print(f"{series['verdict']:<8} {series['modality']:<4} {shape:<16} {mm:<22} {series['description']}")
+        count = len(series["files"])
+        print(f"         {series['key']}  ({series['files'][0] if count == 1 else f'{count} files'})")
+        print_reasons(series["flags"])
+    for item in found["files"]:
+        facts = ", ".join(f"{name} {value}" for name, value in item["facts"].items())
+        print(f"{item['verdict']:<8} {item['kind']:<9} {item['path']}  {facts}")
+        print_reasons(item["flags"])
+    for left_out in found["not_used"]:
+        print(f"not used {left_out['path']}: {left_out['reason']}")
+    present = ", ".join(f"{count} {name}" for name, count in found["identity"].items() if count)
+    if present:
+        print(f"identifying content in DICOM headers: {present}")
+
+
+def print_reasons(flags: Sequence[dict[str, str]]) -> None:
+    """The flags of one item, below it."""
+    for flag in flags:
+        print(f"         {flag['code']}: {flag['text']}")
+
+
+def print_plan(found: dict[str, Any]) -> None:
+    """What a request would cost."""
+    pictures, tokens, memory, seconds = found["pictures"], found["tokens"], found["memory_mib"], found["seconds"]
+    estimated = "" if tokens["exact"] else ", estimated"
+    print(f"{found['kind']} by {found['preset']['name']} for {found['model']['id']}")
+    print(f"pictures {pictures['shown']} of {pictures['of']}, {pictures['size']} px")
+    print(f"tokens   {tokens['total']} of {tokens['limit']} ({tokens['image']} for pictures{estimated})")
+    print(f"memory   {memory['total']} MiB of {memory['available']} MiB free ({memory['weights']} MiB of it weights)")
+    print(
+        f"seconds  about {seconds['vision']:.3g} for pictures, {seconds['prefill']:.3g} for the prompt, "
+        f"{seconds['decode']:.3g} for {seconds['new_tokens']} new tokens on this machine"
+    )
+    print_notes(found["flags"])
+
+
+def print_conversion(entry: dict[str, Any]) -> None:
+    """One series that was written, or the reason why it was not."""
+    if entry["file"] is None:
+        print(f"not written {entry['series']}: {entry['error']['message']} [{entry['error']['code']}]", file=sys.stderr)
+        return
+    print(f"{entry['file']}  {' x '.join(map(str, entry['shape']))}")
+    print_notes(entry["flags"])
+
+
+def print_deid(report: dict[str, Any]) -> None:
+    """What became of every file."""
+    for file in report["files"]:
+        if file["status"] != "written":
+            print(
+                f"{file['status']} {file['input']}: {file.get('reason', '')} [{file.get('code', '')}]", file=sys.stderr
+            )
+    print(", ".join(f"{count} {status}" for status, count in report["counts"].items()) or "no files")
+    print(report["statement"])
+
+
+def print_notes(flags: Sequence[dict[str, str]]) -> None:
+    """Flags of a JSON-ready result as notes on stderr."""
+    for flag in flags:
+        print(f"note: {flag['text']} [{flag['code']}]", file=sys.stderr)
+
+
 def print_flags(flags: Sequence[Flag]) -> None:
     """Notes on stderr, one a line."""
     for flag in flags:

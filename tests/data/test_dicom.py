@@ -12,7 +12,7 @@ from made_series import WriteCt, codes, only_series, read, setting
 from pydicom import Dataset, dcmread
 from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian, JPEG2000Lossless, JPEGLSLossless, RLELossless
 
-from medvox.data.dicom import find_study, read_volume
+from medvox.data.dicom import find_study, read_volume, read_volumes
 
 # a series without faults
 
@@ -275,3 +275,11 @@ def test_exact_copies_are_left_out_and_told(write_ct: WriteCt) -> None:
     assert study.series[0].shape[0] == 5
     assert len(study.not_used) == 1
     assert "copy" in study.not_used[0].reason
+
+
+def test_padding_can_be_kept(write_ct: WriteCt) -> None:
+    series = only_series(write_ct(2, edit=setting(PixelPaddingValue=2000)))
+    (volume,) = read_volumes(series, keep_padding=True)
+
+    assert (volume.voxels[:, 1] == 976).all()
+    assert codes(volume) == set()

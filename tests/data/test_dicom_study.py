@@ -85,14 +85,16 @@ def test_only_localisers(write_ct: WriteCt) -> None:
     assert caught.value.code == "E_DICOM_NO_SERIES"
 
 
-def test_dicom_without_image_is_left_out(write_ct: WriteCt) -> None:
+def test_objects_without_an_image_are_recognised(write_ct: WriteCt) -> None:
     def report(dataset: Dataset, number: int) -> None:
         if number == 4:
             del dataset.Rows, dataset.Columns, dataset.PixelData
-            dataset.Modality = "SR"
+            dataset.Modality, dataset.SOPClassUID = "SR", "1.2.840.10008.5.1.4.1.1.88.33"
 
-    study = find_study(write_ct(edit=report)[0].parent)
-    assert study.not_used[0].reason == "DICOM without an image (modality SR)"
+    images, other = find_study(write_ct(edit=report)[0].parent).series
+    assert (images.kind, images.verdict, images.shape) == ("volume", "accept", (4, 6, 4))
+    assert (other.kind, other.verdict, other.shape) == ("other", "refuse", (1,))
+    assert other.flags[0].text == "DICOM without an image (structured report, modality SR)"
 
 
 # choice
@@ -148,9 +150,9 @@ def test_the_only_series_refused_is_its_own_error(write_ct: WriteCt, uid: str | 
 
 
 def test_all_series_refused(write_ct: WriteCt) -> None:
-    write_ct(3, folder="a", edit=setting(Modality="MR", SeriesInstanceUID="1.2"))
+    write_ct(3, folder="a", edit=setting(RescaleSlope=0, SeriesInstanceUID="1.2"))
     folder = write_ct(3, folder="b", edit=setting(PixelSpacing=None))[0].parents[1]
 
-    with pytest.raises(InputError, match="E_DICOM_SPACING_MISSING, E_MODALITY_UNSUPPORTED") as caught:
+    with pytest.raises(InputError, match="E_DICOM_RESCALE_INVALID, E_DICOM_SPACING_MISSING") as caught:
         choose_series(find_study(folder))
     assert caught.value.code == "E_SERIES_NONE_USABLE"

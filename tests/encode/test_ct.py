@@ -11,8 +11,9 @@ from PIL import Image
 
 from medvox.data.volume import Volume
 from medvox.encode.batch import to_pixel_values
-from medvox.encode.ct import CT_MEDGEMMA_1_5, prepare_ct, select_slices
-from medvox.errors import InputError
+from medvox.encode.ct import CT_MEDGEMMA_1, CT_MEDGEMMA_1_5, prepare_ct
+from medvox.encode.stack import select_slices
+from medvox.errors import InputError, UsageError
 
 
 def volume_of(voxels: np.ndarray, unit: str = "HU") -> Volume:
@@ -96,3 +97,34 @@ def test_a_volume_that_is_not_in_hounsfield_units_is_refused() -> None:
 def test_the_hash_of_a_preset_changes_with_any_field() -> None:
     assert replace(CT_MEDGEMMA_1_5, max_slices=84).hash != CT_MEDGEMMA_1_5.hash
     assert replace(CT_MEDGEMMA_1_5).hash == CT_MEDGEMMA_1_5.hash
+
+
+def test_the_first_model_has_windows_by_width_and_level() -> None:
+    hu = np.linspace(-1300, 1100, 64 * 64).reshape(1, 64, 64).round()
+    images = prepare_ct(volume_of(hu), CT_MEDGEMMA_1, size=64).images
+    for channel, (width, level) in enumerate([(2250, -100), (350, 40), (80, 40)]):
+        inside = (np.clip(hu[0], level - width / 2, level + width / 2) - (level - width / 2)) / width * 255
+        assert np.abs(images[0, :, :, channel] - inside).max() <= 0.501
+
+
+def test_several_kernels_are_stacked_and_share_the_limit() -> None:
+    soft, bone = volume_of(np.full((50, 4, 4), 40)), volume_of(np.full((50, 4, 4), 1024))
+    prepared = prepare_ct([soft, bone], size=4)
+    assert len(prepared.images) == 85
+    assert [origin.source for origin in prepared.origins] == sorted(origin.source for origin in prepared.origins)
+    assert {(origin.source, int(image[0, 0, 0])) for origin, image in zip(prepared.origins, prepared.images)} == {
+        (0, 132), (1, 255)
+    }  # fmt: skip
+    assert prepared.labels[-1] == "SLICE 85"
+
+
+def test_one_kernel_that_is_not_in_hounsfield_units_spoils_the_stack() -> None:
+    with pytest.raises(InputError) as caught:
+        prepare_ct([volume_of(np.zeros((1, 4, 4))), volume_of(np.zeros((1, 4, 4)), unit="unspecified")], size=4)
+    assert caught.value.code == "E_CT_UNIT"
+
+
+def test_no_volume_is_refused() -> None:
+    with pytest.raises(UsageError) as caught:
+        prepare_ct([], size=4)
+    assert caught.value.code == "E_NO_IMAGE"

@@ -1,86 +1,75 @@
-"""DICOM CT on disk -> Study, Series, Volume in Hounsfield units.
+"""DICOM on disk -> Study, Series, Volume.
 
-First step of the path for images; ``encode/ct.py`` is next. ``find_study`` looks at headers only, ``choose_series``
-picks one series and says why, ``read_volume`` decodes it. Knows no model and no preset. Refuses what it cannot read
-safely.
+First step of the path for scans; ``encode`` is next. ``find_study`` looks at headers only, ``choose_series`` picks one
+series and says why, ``read_volume`` and ``read_volumes`` decode it. Knows no model and no preset. Refuses what it
+cannot read safely.
 
-Source of the rules: DICOM PS3.3 C.7.6.2 (image plane), C.8.2.1 (CT image), C.11.1 (modality LUT).
+The way inside: ``dicom_places`` (files) -> ``dicom_header``, ``dicom_frames`` (facts of a file, of its planes) ->
+``dicom_split`` (parts and volumes) -> ``dicom_series`` (verdicts) -> ``dicom_reading``, ``dicom_values`` (voxels).
 """
 
 from __future__ import annotations
 
-import hashlib
-import io
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
-from pydicom import dcmread
-
-from medvox.data.dicom_header import Header, header_of, quiet_pydicom, read_header, unreadable
-from medvox.data.dicom_pixels import SlicePixels, slice_hu
-from medvox.data.dicom_series import FIXES, Stack, group_headers, judge
-from medvox.data.volume import NotUsed, Series, Source, Study, Volume
+from medvox.data.dicom_checks import FIXES
+from medvox.data.dicom_frames import read_planes
+from medvox.data.dicom_header import Header
+from medvox.data.dicom_places import Places, bears_mark, is_directory_file, places_at, places_in
+from medvox.data.dicom_reading import decode
+from medvox.data.dicom_series import DicomSeries, File, group_files, series_of, with_flags
+from medvox.data.limits import DEFAULT_LIMITS, Limits
+from medvox.data.volume import NotUsed, Series, Study, Volume
 from medvox.errors import BudgetError, InputError, MedvoxError, UsageError
-from medvox.types import Flag, Progress, Voxels, no_progress
+from medvox.types import Flag, Progress, no_progress
 
-MAX_FILES = 20_000
-MAX_FILE_BYTES = 2**30
-
-TISSUE_HU = (-200, -500)  # a CT has something above the first (soft tissue) and something below the second (air)
+MAX_PATIENTS_NAMED = 10
+SEE_REASON = "See the reason with: medvox inspect PATH"
 
 
-def find_study(path: Path, progress: Progress = no_progress) -> Study:
-    """Look at one file, or at every file below a folder, and list the series.
+def find_study(path: Path, progress: Progress = no_progress, *, limits: Limits = DEFAULT_LIMITS) -> Study:
+    """Look at one file, at every file below a folder, or at what a DICOMDIR names, and list the series.
 
     Raises:
-        InputError: nothing there (``E_INPUT_MISSING``, ``E_INPUT_EMPTY``), no DICOM (``E_DICOM_NONE``), or the one file
-            that was given is not readable (``E_DICOM_UNREADABLE``).
-        BudgetError: more than 20,000 files.
+        InputError: nothing there (``E_INPUT_MISSING``, ``E_INPUT_EMPTY``), no DICOM (``E_DICOM_NONE``,
+            ``E_DICOM_NO_SERIES``), several patients (``E_DICOM_PATIENTS_MIXED``), a DICOMDIR that points elsewhere
+            (``E_DICOM_DIR_ESCAPE``), or the one file that was given is not readable (``E_DICOM_UNREADABLE``).
+        BudgetError: too many files (``E_INPUT_TOO_MANY_FILES``), or the one file is over a limit (``E_DICOM_LIMIT``).
     """
-    files = _files_below(path)
-    headers: list[Header] = []
-    not_used: list[NotUsed] = []
-    for done, file in enumerate(files, start=1):
-        name = file.name if path.is_file() else file.relative_to(path).as_posix()
-        try:
-            header = read_header(file)
-        except InputError as error:
-            if path.is_file():
-                raise
-            not_used.append(NotUsed(path=name, reason=error.message))
-        else:
-            reason = _reason_to_leave_out(header)
-            if reason:
-                not_used.append(NotUsed(path=name, reason=reason))
-            else:
-                headers.append(header)
-        progress("looking at files", done, len(files))
-    stacks = [judge(group) for group in group_headers(headers)]
-    not_used.extend(_copies(stacks, path))
-    if not stacks:
-        raise _nothing_found(path, not_used)
-    return Study(series=tuple(stack.series for stack in stacks), not_used=tuple(not_used))
+    places = places_at(path, limits)
+    files = _look(places, path, progress, limits)
+    if len(files) == 1 and is_directory_file(files[0][0]):
+        places = places_in(files[0][0].path, limits)
+        files = _look(places, path, progress, limits)
+    used = [file for file in files if not _is_left_out(file[0], places)]
+    _check_one_patient(used, places)
+    series: list[DicomSeries] = []
+    for group in group_files(used):
+        found, copies = series_of(group, limits)
+        series.extend(found)
+        for header in copies:
+            places.leave_out(header.path, "exact copy of another file of the series")
+    if not series:
+        raise _nothing_found(path, places.not_used)
+    return Study(series=tuple(_doubted(series, places)), not_used=tuple(places.not_used))
 
 
-def choose_series(study: Study, uid: str | None = None) -> tuple[Series, str]:
-    """The series to read, and the reason for the choice.
+def choose_series(study: Study, key: str | None = None) -> tuple[Series, str]:
+    """The series to read, and the reason for the choice. Volumes come before pictures, slides and documents.
+
+    Args:
+        study: what was found.
+        key: the ``key`` of a series; its UID alone will do where it holds one part.
 
     Raises:
-        UsageError: several series could be meant (``E_SERIES_CHOICE``), or ``uid`` names none (``E_SERIES_UNKNOWN``).
+        UsageError: several series could be meant (``E_SERIES_CHOICE``), or ``key`` names none (``E_SERIES_UNKNOWN``).
         InputError: the series that is meant is refused; carries the code of its refusal.
     """
-    if uid is not None:
-        for series in study.series:
-            if series.uid == uid:
-                return _usable(series), "named by the user"
-        raise UsageError(
-            f"no series has the UID {uid}; there are: {_listing(study.series)}",
-            code="E_SERIES_UNKNOWN",
-            fix="choose one of the listed ones with --series UID",
-        )
+    if key is not None:
+        return _usable(_named(study, key)), "named by the user"
     usable = [series for series in study.series if series.verdict != "refuse"]
+    usable = [series for series in usable if series.kind == "volume"] or usable
     if len(usable) > 1:
         raise UsageError(
             f"{len(usable)} series could be meant: {_listing(usable)}",
@@ -100,83 +89,119 @@ def choose_series(study: Study, uid: str | None = None) -> tuple[Series, str]:
     )
 
 
-def read_volume(series: Series, progress: Progress = no_progress) -> Volume:
-    """Decode the slices of a series into one array of Hounsfield units, in order along the slice normal.
+def read_volume(series: Series, progress: Progress = no_progress, *, limits: Limits = DEFAULT_LIMITS) -> Volume:
+    """Decode the one volume of a series, slices in order along their normal: Hounsfield units for CT.
 
-    Every file is read once; what the headers say is judged again on the bytes that are decoded.
+    Every file is read once, and must still be what ``find_study`` saw.
 
     Raises:
-        InputError: the series is refused, or a file is truncated, changed or not decodable.
+        InputError: the series is refused, is no volume (``E_SERIES_KIND``) or several (``E_SERIES_4D``), or a file is
+            truncated, changed or not decodable.
         BudgetError: the volume is larger than the limit.
     """
+    if series.volumes > 1 and series.verdict != "refuse":
+        raise InputError(
+            f"the series holds {series.volumes} volumes (over time, or of several weightings)",
+            code="E_SERIES_4D",
+            fix="Read all of them with read_volumes, or write them out with: medvox convert PATH OUT.nii.gz",
+        )
+    return read_volumes(series, progress, limits=limits)[0]
+
+
+def read_volumes(
+    series: Series,
+    progress: Progress = no_progress,
+    *,
+    limits: Limits = DEFAULT_LIMITS,
+    keep_padding: bool = False,
+) -> tuple[Volume, ...]:
+    """Decode all volumes of a series, in order of time; ``moment`` says what each is.
+
+    Args:
+        series: from ``find_study``.
+        progress: called with (what, done, total).
+        limits: bounds on files and decoded pixels.
+        keep_padding: keep the padding values of a CT instead of setting them to -1024 HU, for whoever writes files.
+
+    Raises:
+        InputError, BudgetError: see :func:`read_volume`.
+    """
     _usable(series)
-    voxels: Voxels | None = None
-    headers: list[Header] = []
-    sources: list[Source] = []
-    counts = np.zeros(3, dtype=np.int64)  # padded, clipped, stray bits
-    for done, path in enumerate(series.files, start=1):
-        pixels, header, source = _read_slice(path)
-        if voxels is None:
-            voxels = np.empty(series.shape, dtype=np.int16)
-        if pixels.hu.shape != voxels.shape[1:]:
-            raise _changed(path)
-        voxels[done - 1] = pixels.hu
-        counts += (pixels.padded, pixels.clipped, pixels.stray_bits)
-        headers.append(header)
-        sources.append(source)
-        progress("reading slices", done, len(series.files))
-    stack = judge(headers)
-    if voxels is None or stack.series.affine_lps is None or stack.series.files != series.files:
-        raise _changed(series.files[0])
-    return _volume(stack, voxels, tuple(sources), counts.tolist())
+    if series.kind != "volume":
+        raise InputError(
+            f"the series is of kind {series.kind}, not a volume",
+            code="E_SERIES_KIND",
+            fix="Give a series of slices that have a place in space, or read it as what it is.",
+        )
+    if not isinstance(series, DicomSeries):
+        raise UsageError("this series was not found by find_study", fix="Pass a series of the Study from find_study.")
+    return decode(series, progress, limits, keep_padding=keep_padding)
 
 
 def refusal_of(series: Series) -> MedvoxError:
     """The error that a refused series stands for."""
     flag = next(flag for flag in series.flags if flag.code.startswith("E_"))
     kind = BudgetError if flag.code == "E_DICOM_LIMIT" else InputError
-    return kind(f"the series cannot be read: {flag.text}", code=flag.code, fix=FIXES[flag.code])
+    return kind(f"the series cannot be read: {flag.text}", code=flag.code, fix=FIXES.get(flag.code, SEE_REASON))
 
 
-def _files_below(path: Path) -> list[Path]:
-    """The regular files at a path, in a stable order."""
-    if path.is_file():
-        return [path]
-    if not path.exists():
-        raise InputError(f"{path} does not exist", code="E_INPUT_MISSING", fix="Check the path.")
-    files: list[Path] = []
-    for folder, subfolders, names in os.walk(path):
-        subfolders.sort()
-        files.extend(file for name in sorted(names) if (file := Path(folder, name)).is_file())
-        if len(files) > MAX_FILES:
-            raise BudgetError(
-                f"more than {MAX_FILES} files below {path.name}",
-                code="E_INPUT_TOO_MANY_FILES",
-                fix="Give the folder of one study or one series.",
-            )
-    if not files:
-        raise InputError(
-            f"the folder {path.name} holds no file", code="E_INPUT_EMPTY", fix="Give a folder with DICOM files."
-        )
-    return files
+def _look(places: Places, path: Path, progress: Progress, limits: Limits) -> list[File]:
+    """Facts of the files that are DICOM; the others are added to what is not used."""
+    found: list[File] = []
+    for done, file in enumerate(places.files, start=1):
+        try:
+            found.append(read_planes(file, limits))
+        except (InputError, BudgetError) as error:
+            if file == path:
+                raise
+            places.leave_out(file, error.message)
+            if bears_mark(file):
+                places.damaged.append(file)
+        progress("looking at files", done, len(places.files))
+    return found
 
 
-def _reason_to_leave_out(header: Header) -> str:
-    """Why a readable DICOM file is no slice of a series; empty when it is one."""
-    if not header.rows and not header.modality:
-        return "DICOM with a damaged or incomplete header: neither modality nor image size"
-    if not header.rows or not header.columns:
-        return f"DICOM without an image (modality {header.modality or 'not stated'})"
-    if "LOCALIZER" in header.image_type:
-        return "localiser (scout view), not part of the volume"
-    return ""
+def _doubted(series: list[DicomSeries], places: Places) -> list[DicomSeries]:
+    """Series with a flag where a file that may belong to them could not be read."""
+    if not places.damaged:
+        return series
+    text = f"{len(places.damaged)} damaged DICOM files beside it could not be read; slices of it may be among them"
+    flags = (Flag(code="F_DICOM_FILES_DAMAGED", text=text),)
+    return [with_flags(item, flags) if item.kind == "volume" else item for item in series]
 
 
-def _copies(stacks: list[Stack], path: Path) -> Iterator[NotUsed]:
-    for stack in stacks:
-        for header in stack.dropped:
-            name = header.path.relative_to(path).as_posix()
-            yield NotUsed(path=name, reason="exact copy of another file of the series")
+def _is_left_out(header: Header, places: Places) -> bool:
+    """Whether a readable DICOM file is no image of a series; the reason is added to what is not used."""
+    reason = ""
+    if is_directory_file(header):
+        reason = "DICOMDIR, an index of other files"
+    elif not header.rows and not header.modality and not header.sop_class:
+        reason = "DICOM with a damaged or incomplete header: neither modality nor image size"
+    elif "LOCALIZER" in header.image_type and header.rows:
+        reason = "localiser (scout view), not part of the volume"
+    if reason:
+        places.leave_out(header.path, reason)
+    return bool(reason)
+
+
+def _check_one_patient(files: list[File], places: Places) -> None:
+    """Refuse files of several patients. Files that do not say whose they are belong to any."""
+    patients: dict[str, list[Header]] = {}
+    for header, _ in files:
+        if header.patient:
+            patients.setdefault(header.patient, []).append(header)
+    if len(patients) < 2:
+        return
+    named = [
+        f"patient {number}: {len(headers)} file(s), such as {places.name(headers[0].path)}"
+        for number, headers in enumerate(patients.values(), start=1)
+    ]
+    more = f"; and {len(named) - MAX_PATIENTS_NAMED} more" if len(named) > MAX_PATIENTS_NAMED else ""
+    raise InputError(
+        f"files of {len(patients)} patients in one place: {'; '.join(named[:MAX_PATIENTS_NAMED])}{more}",
+        code="E_DICOM_PATIENTS_MIXED",
+        fix="Put the files of each patient into a folder of their own, and give one folder.",
+    )
 
 
 def _nothing_found(path: Path, not_used: list[NotUsed]) -> InputError:
@@ -191,7 +216,25 @@ def _nothing_found(path: Path, not_used: list[NotUsed]) -> InputError:
     return InputError(
         f"none of the {len(not_used)} file(s) in {path.name} is readable DICOM",
         code="E_DICOM_NONE",
-        fix="Give a folder with DICOM files; other formats are not read yet.",
+        fix="Give a folder with DICOM files.",
+    )
+
+
+def _named(study: Study, key: str) -> Series:
+    parts = [series for series in study.series if series.uid == key]
+    for series in study.series:
+        if series.key == key:
+            return series
+    if len(parts) > 1:
+        raise UsageError(
+            f"the UID {key} holds {len(parts)} series: {_listing(parts)}",
+            code="E_SERIES_CHOICE",
+            fix="choose one of its parts with --series UID#PART",
+        )
+    raise UsageError(
+        f"no series has the UID {key}; there are: {_listing(study.series)}",
+        code="E_SERIES_UNKNOWN",
+        fix="choose one of the listed ones with --series UID",
     )
 
 
@@ -209,71 +252,5 @@ def _listing(series: Iterable[Series]) -> str:
 def _facts(series: Series) -> str:
     shape = " x ".join(str(size) for size in series.shape)
     spacing = "unknown" if series.spacing_mm is None else " x ".join(f"{value:.3g}" for value in series.spacing_mm)
-    return f"{series.uid} ({series.modality}, {shape}, spacing {spacing} mm, {series.verdict})"
-
-
-def _read_slice(path: Path) -> tuple[SlicePixels, Header, Source]:
-    """Read one file once: its pixels in HU, its header, and the hash of its bytes."""
-    try:
-        size = path.stat().st_size
-        if size > MAX_FILE_BYTES:
-            raise BudgetError(
-                f"{path.name} has {size / 2**30:.1f} GiB, the limit is {MAX_FILE_BYTES / 2**30:.0f} GiB",
-                code="E_DICOM_LIMIT",
-                fix=FIXES["E_DICOM_LIMIT"],
-            )
-        content = path.read_bytes()
-    except OSError as error:
-        raise unreadable(path.name, f"the file cannot be opened ({type(error).__name__})") from error
-    source = Source(name=path.name, sha256=hashlib.sha256(content).hexdigest())
-    with quiet_pydicom():
-        try:
-            dataset = dcmread(io.BytesIO(content))
-            header = header_of(dataset, path)
-        except Exception as error:  # see read_header
-            raise unreadable(path.name, f"the file is damaged ({type(error).__name__})") from error
-        return slice_hu(dataset, header), header, source
-
-
-def _changed(path: Path) -> InputError:
-    return InputError(
-        f"{path.name} or its series changed while it was read",
-        code="E_DICOM_CHANGED",
-        fix="Wait until the files are copied completely, then try again.",
-    )
-
-
-def _volume(stack: Stack, voxels: Voxels, sources: tuple[Source, ...], counts: list[int]) -> Volume:
-    series = stack.series
-    if series.affine_lps is None or series.spacing_mm is None:
-        raise refusal_of(series)
-    unit = "unspecified" if any(flag.code == "F_DICOM_NOT_HU" for flag in series.flags) else "HU"
-    return Volume(
-        voxels=voxels,
-        unit=unit,
-        spacing_mm=series.spacing_mm,
-        affine_lps=series.affine_lps,
-        slice_positions_mm=stack.positions_mm,
-        modality=series.modality,
-        series_uid=series.uid,
-        description=series.description,
-        flags=(*series.flags, *_pixel_flags(voxels, unit, counts)),
-        sources=sources,
-    )
-
-
-def _pixel_flags(voxels: Voxels, unit: str, counts: list[int]) -> Iterator[Flag]:
-    """What only the pixels tell. ``counts``: padded, clipped and stray-bit pixels of the whole volume."""
-    padded, clipped, stray_bits = counts
-    if padded:
-        yield Flag(code="F_DICOM_PADDING", text=f"{padded} padded pixels (no data) were set to -1024 HU")
-    if clipped:
-        yield Flag(code="F_DICOM_CLIPPED", text=f"{clipped} voxels lie outside -32768..32767 HU and were clipped")
-    if stray_bits:
-        yield Flag(
-            code="F_DICOM_STRAY_BITS", text=f"{stray_bits} pixels had bits set above BitsStored; they were masked"
-        )
-    low, high = int(voxels.min()), int(voxels.max())
-    if unit == "HU" and (high < TISSUE_HU[0] or low > TISSUE_HU[1]):
-        text = f"values run from {low} to {high} HU, which leaves out air or soft tissue: is this really a CT in HU?"
-        yield Flag(code="F_CT_HU_IMPLAUSIBLE", text=text)
+    times = f", {series.volumes} volumes" if series.volumes > 1 else ""
+    return f"{series.key} ({series.modality}, {shape}{times}, spacing {spacing} mm, {series.verdict})"

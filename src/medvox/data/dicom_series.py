@@ -1,111 +1,64 @@
-"""Headers to series: group the files, put the slices in order, and judge whether the stack is safe to read.
+"""Files to series: group their planes, put them in order, and give each part its verdict.
 
-Second step of ``data/dicom.py``. Sees headers only, never pixels. Verdicts are data: a flag with an ``F_`` code travels
-on with the series, a flag with an ``E_`` code refuses it.
+Fourth step of ``data/dicom.py``. Sees headers only, never pixels. Checks are in ``dicom_checks`` and ``dicom_stack``.
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from medvox.data.affine import lps_affine, orthonormal_error, slice_normal, spacing_of, tilt_deg
+from medvox.data.affine import spacing_of
+from medvox.data.dicom_checks import IMAGE_CHECKS, PLACED_CHECKS, place_problem, size_problem
+from medvox.data.dicom_file import read_content
+from medvox.data.dicom_frames import Plane
 from medvox.data.dicom_header import Header
+from medvox.data.dicom_kind import PARAMETRIC_MAP, kind_of, name_of
 from medvox.data.dicom_pixels import codec_problem
+from medvox.data.dicom_split import Arrangement, Part, arrange, split
+from medvox.data.dicom_stack import stack_geometry
+from medvox.data.limits import DEFAULT_LIMITS, Limits
 from medvox.data.volume import Series, Verdict
 from medvox.types import Affine, Flag
 
-MAX_VOLUME_BYTES = 2 * 2**30  # of int16 voxels
-CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
-ENHANCED_CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2.1"
-
-ORTHONORMAL_TOLERANCE = 1e-3
-SAME_DIRECTION_TOLERANCE = 1e-3  # per direction cosine, between slices of one series
-SAME_SPACING_SHARE = 1e-3
-SAME_POSITION_MM = 1e-3
-UNIFORM_SHARE, UNIFORM_MM = 0.01, 0.02  # a step may differ this much from the median step
-WHOLE_MULTIPLE_TOLERANCE = 0.05  # of the median step: how exactly a hole must fit a missing slice
-TILT_DEG = 0.5
-SHIFT_PIXELS = 0.5
-
-FIXES = {
-    "E_MODALITY_UNSUPPORTED": "Give a CT series; other modalities are not read yet.",
-    "E_DICOM_MULTIFRAME": "Export the series as single-frame CT images (enhanced multi-frame is not read yet).",
-    "E_DICOM_NOT_CT_IMAGE": "Give the original CT images, not screenshots or derived pictures.",
-    "E_DICOM_PIXEL_FORMAT": "Export the series again as 16-bit CT images.",
-    "E_DICOM_CODEC": "Install a decoder for it (pip install python-gdcm), or convert first: gdcmconv --raw IN OUT",
-    "E_DICOM_TRUNCATED": "Copy or export the file again; its pixel data is incomplete.",
-    "E_DICOM_SHAPE_MIXED": "Export the images of one size as a series of their own.",
-    "E_DICOM_LIMIT": "Give a smaller part of the series, for example one body region.",
-    "E_DICOM_ORIENTATION_MISSING": "Export the series again with its geometry (ImageOrientationPatient).",
-    "E_DICOM_ORIENTATION_INVALID": "Export the series again; its slice directions are not perpendicular unit vectors.",
-    "E_DICOM_ORIENTATION_MIXED": "Give one plane at a time: put the files of one orientation in a folder of their own.",
-    "E_DICOM_POSITION_MISSING": "Export the series again with its geometry (ImagePositionPatient).",
-    "E_DICOM_SPACING_MISSING": "Export the series again with its spacing; without it no size can be stated.",
-    "E_DICOM_SPACING_INVALID": "Export the series again; its spacing must be a positive number.",
-    "E_DICOM_SPACING_MIXED": "Put the files of one pixel spacing in a folder of their own.",
-    "E_DICOM_RESCALE_MISSING": "Export the series again with RescaleSlope and RescaleIntercept; without both, no HU.",
-    "E_DICOM_RESCALE_INVALID": "Export the series again; RescaleSlope must be a number other than 0.",
-    "E_DICOM_SLICE_DUPLICATE": "Keep one file per position: separate phases or reconstructions into folders.",
-    "E_DICOM_SLICE_MISSING": "Find the missing files, or give the complete part of the series.",
-}
+File = tuple[Header, tuple[Plane, ...]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Stack:
-    """A judged series: the contract's Series and the headers in slice order."""
+class DicomSeries(Series):
+    """A series as ``find_study`` gives it: with its planes in order, volume by volume, and a name for each volume."""
 
-    series: Series
-    headers: tuple[Header, ...]
-    positions_mm: tuple[float, ...]
-    dropped: tuple[Header, ...]
+    planes: tuple[tuple[Plane, ...], ...] = field(default=(), repr=False, compare=False)
+    moments: tuple[str, ...] = ()
 
 
-def group_headers(headers: Iterable[Header]) -> list[list[Header]]:
+def group_files(files: Iterable[File]) -> list[list[File]]:
     """Group by SeriesInstanceUID; files without one are grouped by what they show."""
-    groups: dict[tuple[object, ...], list[Header]] = {}
-    for header in headers:
+    groups: dict[tuple[object, ...], list[File]] = {}
+    for file in files:
+        header = file[0]
         key = (header.series_uid,) if header.series_uid else ("", *_content_key(header))
-        groups.setdefault(key, []).append(header)
+        groups.setdefault(key, []).append(file)
     return list(groups.values())
 
 
-def judge(headers: Sequence[Header]) -> Stack:
-    """Order the slices of one group and give the verdict."""
-    kept, dropped, positions, affine = list(headers), list[Header](), tuple[float, ...](), None
-    flags = list(_identity_flags(headers[0]))
-    if headers[0].modality != "CT":
-        text = f"modality {headers[0].modality or '(none)'} is not read yet"
-        flags.append(Flag(code="E_MODALITY_UNSUPPORTED", text=text))
-    else:
-        kept, dropped = drop_copies(headers)
-        flags.extend(_copies_flags(dropped))
-        flags.extend(flag for check in IMAGE_CHECKS if (flag := check(kept)))
-        unplaced = _geometry_problem(kept)
-        if unplaced:
-            flags.append(unplaced)
-        else:
-            kept.sort(key=lambda header: (_along_normal(header), header.instance or 0))
-            positions = tuple(_along_normal(header) for header in kept)
-            affine, stack_flags = _stack_geometry(kept, positions)
-            flags.extend(stack_flags)
-    series = Series(
-        uid=headers[0].series_uid or _made_up_uid(kept),
-        modality=headers[0].modality,
-        description=headers[0].description,
-        shape=(sum(header.frames for header in kept), kept[0].rows, kept[0].columns),
-        spacing_mm=None if affine is None else spacing_of(affine),
-        affine_lps=affine,
-        verdict=verdict_of(flags),
-        flags=tuple(flags),
-        files=tuple(header.path for header in kept),
-    )
-    return Stack(series=series, headers=tuple(kept), positions_mm=positions, dropped=tuple(dropped))
+def series_of(files: Sequence[File], limits: Limits = DEFAULT_LIMITS) -> tuple[list[DicomSeries], list[Header]]:
+    """The parts of one SeriesInstanceUID with their verdicts, and the exact copies that were left out."""
+    kept, dropped = drop_copies(files, limits)
+    uid = kept[0][0].series_uid or _made_up_uid([header for header, _ in kept])
+    planes = [plane for _, planes in kept for plane in planes]
+    series = [_judge(part, uid, limits) for part in split(planes)] if planes else []
+    blank = [header for header, planes in kept if not planes]
+    if blank:
+        series.append(_without_image(blank, uid))
+    if dropped:
+        text = f"{len(dropped)} exact copies of other files were left out"
+        copies = Flag(code="F_DICOM_COPIES_DROPPED", text=text)
+        series = [with_flags(item, (copies,)) for item in series]
+    return [replace(item, part=number, parts=len(series)) for number, item in enumerate(series, start=1)], dropped
 
 
 def verdict_of(flags: Sequence[Flag]) -> Verdict:
@@ -115,23 +68,51 @@ def verdict_of(flags: Sequence[Flag]) -> Verdict:
     return "flagged" if flags else "accept"
 
 
-def drop_copies(headers: Sequence[Header]) -> tuple[list[Header], list[Header]]:
-    """Split off files that are byte for byte the same as an earlier one. Hashes only files that share a position."""
-    same_place: dict[object, list[Header]] = {}
-    for header in headers:
-        same_place.setdefault((header.position_mm, header.orientation, header.size_bytes), []).append(header)
+def drop_copies(files: Sequence[File], limits: Limits) -> tuple[list[File], list[Header]]:
+    """Split off files that are byte for byte the same as an earlier one. Hashes only files with the same header."""
+    same_header: dict[object, list[Header]] = {}
+    for header, _ in files:
+        key = (header.sop_instance, header.instance, header.position_mm, header.size_bytes, header.content_time)
+        same_header.setdefault(key, []).append(header)
     dropped: list[Header] = []
-    for rivals in same_place.values():
+    for rivals in same_header.values():
         if len(rivals) == 1:
             continue
         seen: set[bytes] = set()
         for header in rivals:
-            digest = hashlib.sha256(header.path.read_bytes()).digest()
+            digest = hashlib.sha256(read_content(header.path, limits=limits)).digest()
             if digest in seen:
                 dropped.append(header)
             seen.add(digest)
     copies = {header.path for header in dropped}
-    return [header for header in headers if header.path not in copies], dropped
+    return [file for file in files if file[0].path not in copies], dropped
+
+
+def voxel_dtype(planes: Sequence[Plane]) -> np.dtype[np.generic]:
+    """Smallest of int16, uint16, int32 that holds every possible value; float32 where values are fractions.
+
+    Decided by the headers alone, so that it does not depend on what a scan shows. CT is int16: see ``dicom_values``.
+    """
+    if planes[0].header.modality == "CT":
+        return np.dtype(np.int16)
+    low, high = 0.0, 0.0
+    for plane in planes:
+        slope, intercept = plane.mapping.slope or 0.0, plane.mapping.intercept or 0.0
+        header = plane.header
+        if not (slope.is_integer() and intercept.is_integer()) or _holds_fractions(header):
+            return np.dtype(np.float32)
+        bits = min(header.bits_stored, 64)  # a number of bits that lies is refused with the pixels
+        ends = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if header.signed else (0, 2**bits - 1)
+        values = [end * slope + intercept for end in ends]
+        low, high = min(low, *values), max(high, *values)
+    for kind in (np.int16, np.uint16, np.int32):
+        if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
+            return np.dtype(kind)
+    return np.dtype(np.float32)
+
+
+def _holds_fractions(header: Header) -> bool:
+    return header.sop_class == PARAMETRIC_MAP and header.bits_allocated in (32, 64)
 
 
 def _content_key(header: Header) -> tuple[object, ...]:
@@ -147,216 +128,107 @@ def _made_up_uid(headers: Sequence[Header]) -> str:
     return "nouid-" + hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
 
 
-def _identity_flags(header: Header) -> Iterator[Flag]:
+def with_flags(series: DicomSeries, flags: tuple[Flag, ...]) -> DicomSeries:
+    """The series with more flags, and the verdict that follows from them."""
+    told = (*series.flags, *flags)
+    return replace(series, flags=told, verdict=verdict_of(told))
+
+
+def _identity_flags(header: Header, apart: Sequence[str]) -> Iterator[Flag]:
     if not header.series_uid:
-        text = "the files carry no SeriesInstanceUID; they were grouped by orientation, size, spacing and acquisition"
+        text = "SeriesInstanceUID missing; files were grouped by what they show"
         yield Flag(code="F_DICOM_UID_MISSING", text=text)
-    if header.modality == "CT" and not header.sop_class:
-        text = "no SOPClassUID, so the kind of image is not stated; read as CT images because the modality says so"
+    if not header.sop_class:
+        text = f"SOPClassUID missing; Modality {header.modality or '(none)'} is all that says what the files are"
         yield Flag(code="F_DICOM_SOP_CLASS_MISSING", text=text)
+    if apart:
+        text = f"one of several parts of its SeriesInstanceUID, which differ in {', '.join(apart)}"
+        yield Flag(code="F_DICOM_SPLIT", text=text)
 
 
-def _copies_flags(dropped: Sequence[Header]) -> Iterator[Flag]:
-    if dropped:
-        text = f"left out because they are exact copies of other files: {len(dropped)}"
-        yield Flag(code="F_DICOM_COPIES_DROPPED", text=text)
+def _judge(part: Part, uid: str, limits: Limits) -> DicomSeries:
+    kind = kind_of(part.planes[0].header)
+    return _volume_series(part, uid, limits) if kind == "volume" else _flat_series(part, uid)
 
 
-def _object_problem(headers: Sequence[Header]) -> Flag | None:
-    frames = max(header.frames for header in headers)
-    if frames > 1 or any(header.sop_class == ENHANCED_CT_IMAGE for header in headers):
-        return Flag(code="E_DICOM_MULTIFRAME", text=f"multi-frame images ({frames} frames in a file) are not read yet")
-    if any(header.sop_class not in (CT_IMAGE, "") for header in headers):
-        return Flag(code="E_DICOM_NOT_CT_IMAGE", text="modality says CT, but the files are not CT Image Storage")
-    if any(header.samples_per_pixel != 1 or not header.photometric.startswith("MONOCHROME") for header in headers):
-        return Flag(code="E_DICOM_NOT_CT_IMAGE", text="the pictures are in colour, so they hold no Hounsfield units")
-    return None
+def _headers(planes: Iterable[Plane]) -> list[Header]:
+    """The files of planes, each once, in the order of the planes."""
+    return list({plane.header.path: plane.header for plane in planes}.values())
 
 
-def _format_problem(headers: Sequence[Header]) -> Flag | None:
-    for header in headers:
-        bits = (header.bits_allocated, header.bits_stored, header.high_bit)
-        if header.bits_allocated == 8:
-            return Flag(
-                code="E_DICOM_NOT_CT_IMAGE", text="8-bit pictures hold display grey values, not Hounsfield units"
-            )
-        if header.bits_allocated != 16 or not 1 <= header.bits_stored <= 16 or bits[2] != bits[1] - 1:
-            text = f"bits allocated, stored, high bit are {bits}; 16 bits with the high bit on top are needed"
-            return Flag(code="E_DICOM_PIXEL_FORMAT", text=text)
-    return None
-
-
-def _file_problem(headers: Sequence[Header]) -> Flag | None:
-    for header in headers:
-        problem = codec_problem(header)
-        if problem:
-            return problem
-    return None
-
-
-def _size_problem(headers: Sequence[Header]) -> Flag | None:
-    shapes = sorted({(header.rows, header.columns) for header in headers})
-    if len(shapes) > 1:
-        named = ", ".join(f"{rows} x {columns}" for rows, columns in shapes[:4])
-        return Flag(code="E_DICOM_SHAPE_MIXED", text=f"slices of {len(shapes)} sizes in one series: {named}")
-    volume_bytes = 2 * len(headers) * shapes[0][0] * shapes[0][1]
-    if volume_bytes > MAX_VOLUME_BYTES:
-        text = f"{volume_bytes / 2**30:.1f} GiB of voxels, the limit is {MAX_VOLUME_BYTES / 2**30:.0f} GiB"
-        return Flag(code="E_DICOM_LIMIT", text=text)
-    return None
-
-
-def _rescale_problem(headers: Sequence[Header]) -> Flag | None:
-    missing = [header for header in headers if header.slope is None or header.intercept is None]
-    if missing:
-        absent = [name for name in ("slope", "intercept") if any(getattr(header, name) is None for header in missing)]
-        tags = " and ".join(f"Rescale{name.capitalize()}" for name in absent)
-        return Flag(code="E_DICOM_RESCALE_MISSING", text=f"{tags} missing in {len(missing)} of {len(headers)} files")
-    for header in headers:
-        slope, intercept = header.slope or 0.0, header.intercept or 0.0
-        if slope == 0 or not math.isfinite(slope) or not math.isfinite(intercept):
-            text = f"{header.path.name}: RescaleSlope {slope:g} and RescaleIntercept {intercept:g} give no HU"
-            return Flag(code="E_DICOM_RESCALE_INVALID", text=text)
-    return None
-
-
-def _polarity_problem(headers: Sequence[Header]) -> Flag | None:
-    if any(header.photometric == "MONOCHROME1" for header in headers):
-        text = "stored for inverted display (MONOCHROME1); Hounsfield units do not change by that"
-        return Flag(code="F_DICOM_MONOCHROME1", text=text)
-    return None
-
-
-def _unit_problem(headers: Sequence[Header]) -> Flag | None:
-    kinds = sorted({header.rescale_type for header in headers} - {"", "HU"})
-    if kinds:
-        text = f"RescaleType is {', '.join(kinds)}, so the numbers are not stated to be Hounsfield units"
-        return Flag(code="F_DICOM_NOT_HU", text=text)
-    return None
-
-
-IMAGE_CHECKS = (
-    _object_problem,
-    _format_problem,
-    _file_problem,
-    _size_problem,
-    _rescale_problem,
-    _polarity_problem,
-    _unit_problem,
-)
-
-
-def _geometry_problem(headers: Sequence[Header]) -> Flag | None:
-    """Why the slices have no place in space, or None."""
-    total = len(headers)
-    for name, tag, code in (
-        ("orientation", "ImageOrientationPatient", "E_DICOM_ORIENTATION_MISSING"),
-        ("position_mm", "ImagePositionPatient", "E_DICOM_POSITION_MISSING"),
-        ("pixel_spacing_mm", "PixelSpacing", "E_DICOM_SPACING_MISSING"),
-    ):
-        absent = sum(getattr(header, name) is None for header in headers)
-        if absent:
-            return Flag(code=code, text=f"{tag} missing in {absent} of {total} files")
-    spacings = np.array([header.pixel_spacing_mm for header in headers])
-    orientations = np.array([header.orientation for header in headers])
-    positions = np.array([header.position_mm for header in headers])
-    error = max(orthonormal_error(orientation) for orientation in orientations)
-    if not (np.isfinite(spacings).all() and (spacings > 0).all()):
-        return Flag(code="E_DICOM_SPACING_INVALID", text="PixelSpacing holds a value that is not above 0")
-    if not np.isfinite(positions).all():
-        return Flag(code="E_DICOM_POSITION_MISSING", text="ImagePositionPatient does not hold three numbers")
-    if not error <= ORTHONORMAL_TOLERANCE:
-        text = f"row and column direction differ from perpendicular unit vectors by {error:.3g}"
-        return Flag(code="E_DICOM_ORIENTATION_INVALID", text=text)
-    if np.abs(orientations - orientations[0]).max() > SAME_DIRECTION_TOLERANCE:
-        kinds = len(np.unique(orientations.round(2), axis=0))
-        return Flag(code="E_DICOM_ORIENTATION_MIXED", text=f"slices of {kinds} orientations in one series")
-    if np.ptp(spacings, axis=0).max() > SAME_SPACING_SHARE * spacings.max():
-        return Flag(
-            code="E_DICOM_SPACING_MIXED", text=f"pixel spacing from {spacings.min():g} to {spacings.max():g} mm"
-        )
-    if total == 1 and not (headers[0].slice_thickness_mm or 0) > 0:
-        return Flag(code="E_DICOM_SPACING_MISSING", text="a single slice without SliceThickness")
-    return None
-
-
-def _along_normal(header: Header) -> float:
-    """Position of a slice along its normal, in mm. Only for headers that passed ``_geometry_problem``."""
-    return float(np.dot(slice_normal(header.orientation or ()), header.position_mm or ()))
-
-
-def _stack_geometry(headers: Sequence[Header], positions: Sequence[float]) -> tuple[Affine | None, list[Flag]]:
-    """Affine and flags of an ordered stack; no affine where slices share a position or are missing."""
-    first, last = headers[0], headers[-1]
-    origin = np.array(first.position_mm)
-    orientation, pixel_spacing = first.orientation or (), first.pixel_spacing_mm or ()
-    if len(headers) == 1:
-        step = slice_normal(orientation) * (first.slice_thickness_mm or 0.0)
-        text = "a single slice: the spacing between slices is its SliceThickness"
-        return lps_affine(origin, step, orientation, pixel_spacing), [Flag(code="F_DICOM_SINGLE_SLICE", text=text)]
-    steps = np.diff(positions)
-    refusal = _duplicate_problem(steps) or _missing_problem(steps)
-    if refusal:
-        return None, [refusal]
-    step = (np.array(last.position_mm) - origin) / (len(headers) - 1)
-    affine = lps_affine(origin, step, orientation, pixel_spacing)
-    flags = [_spacing_flag(steps), _tilt_flag(affine), _shift_flag(headers, positions)]
-    return affine, [flag for flag in flags if flag]
-
-
-def _duplicate_problem(steps: np.ndarray) -> Flag | None:
-    doubled = int((steps < SAME_POSITION_MM).sum())
-    if not doubled:
-        return None
-    text = f"{doubled} of {len(steps) + 1} slices lie at the position of another slice and differ from it"
-    return Flag(code="E_DICOM_SLICE_DUPLICATE", text=text)
-
-
-def _missing_problem(steps: np.ndarray) -> Flag | None:
-    """Isolated steps of two or more whole slice distances in a stack that is uniform otherwise.
-
-    Two long steps in a row are a protocol that changes its spacing, not a lost file; that is flagged, not refused.
-    """
-    unit = float(np.sort(steps)[(len(steps) - 1) // 2])
-    multiples = np.rint(steps / unit)
-    if np.abs(steps / unit - multiples).max() > WHOLE_MULTIPLE_TOLERANCE or multiples.min() < 1:
-        return None
-    holes = multiples > 1
-    if not holes.any() or any(left and right for left, right in pairwise(holes)):
-        return None
-    missing = int((multiples - 1).sum())
-    text = (
-        f"{missing} slice{'s' if missing > 1 else ''} missing in {int(holes.sum())} place(s) of a stack of {unit:g} mm"
+def _volume_series(part: Part, uid: str, limits: Limits) -> DicomSeries:
+    planes, headers = part.planes, _headers(part.planes)
+    flags = list(_identity_flags(headers[0], part.apart))
+    flags.extend(flag for check in IMAGE_CHECKS if (flag := check(planes, headers)))
+    unplaced = place_problem(planes, headers)
+    arrangement = Arrangement(volumes=(), moments=(), flags=(unplaced,) if unplaced else ())
+    affine: Affine | None = None
+    if not unplaced:
+        flags.extend(flag for check in PLACED_CHECKS if (flag := check(planes, headers)))
+        arrangement = arrange(planes)
+    flags.extend(arrangement.flags)
+    if arrangement.volumes:
+        affine, told = stack_geometry(arrangement.volumes)
+        flags.extend(told)
+    volume_bytes = len(planes) * planes[0].rows * planes[0].columns * voxel_dtype(planes).itemsize
+    too_large = size_problem(volume_bytes, max(header.frames for header in headers), limits)
+    flags.extend([too_large] if too_large else [])
+    ordered = [plane for volume in arrangement.volumes for plane in volume] or planes
+    volumes = max(1, len(arrangement.volumes))
+    return DicomSeries(
+        uid=uid,
+        modality=headers[0].modality,
+        description=headers[0].description,
+        shape=(len(planes) // volumes, planes[0].rows, planes[0].columns),
+        spacing_mm=None if affine is None else spacing_of(affine),
+        affine_lps=affine,
+        verdict=verdict_of(flags),
+        flags=tuple(flags),
+        files=tuple(header.path for header in _headers(ordered)),
+        volumes=volumes,
+        planes=arrangement.volumes,
+        moments=arrangement.moments,
     )
-    return Flag(code="E_DICOM_SLICE_MISSING", text=text)
 
 
-def _spacing_flag(steps: np.ndarray) -> Flag | None:
-    median = float(np.median(steps))
-    if np.abs(steps - median).max() <= max(UNIFORM_SHARE * median, UNIFORM_MM):
-        return None
-    text = (
-        f"distance between slices varies from {steps.min():.2f} to {steps.max():.2f} mm (median {median:.2f}); "
-        "the affine holds the mean, the true positions are in slice_positions_mm"
+def _flat_series(part: Part, uid: str) -> DicomSeries:
+    """Images that are no volume: pictures, slides, and objects that are recognised only."""
+    headers = _headers(part.planes)
+    kind = kind_of(headers[0])
+    flags = list(_identity_flags(headers[0], part.apart)) if kind == "pictures" else []
+    if kind == "other":
+        flags.append(Flag(code="E_DICOM_NOT_READ", text=f"a {name_of(headers[0])} is not read as images"))
+    elif kind == "pictures":
+        flags.extend(problem for header in headers[:1] if (problem := codec_problem(header)))
+    ordered = sorted(headers, key=lambda header: (header.instance or 0, str(header.path)))
+    return DicomSeries(
+        uid=uid,
+        modality=headers[0].modality,
+        description=headers[0].description,
+        shape=(sum(max(1, header.frames) for header in headers), headers[0].rows, headers[0].columns),
+        spacing_mm=None,
+        affine_lps=None,
+        verdict=verdict_of(flags),
+        flags=tuple(flags),
+        files=tuple(header.path for header in ordered),
+        kind=kind,
     )
-    return Flag(code="F_DICOM_SPACING_VARIES", text=text)
 
 
-def _tilt_flag(affine: Affine) -> Flag | None:
-    angle = tilt_deg(affine)
-    if angle <= TILT_DEG:
-        return None
-    text = f"gantry tilt: the stack leans {angle:.1f} degrees; it is kept as scanned, not straightened"
-    return Flag(code="F_DICOM_GANTRY_TILT", text=text)
-
-
-def _shift_flag(headers: Sequence[Header], positions: Sequence[float]) -> Flag | None:
-    """Slices whose origins leave the straight line from the first to the last slice."""
-    origins = np.array([header.position_mm for header in headers])
-    share = (np.array(positions) - positions[0]) / (positions[-1] - positions[0])
-    straight = origins[0] + share[:, None] * (origins[-1] - origins[0])
-    shift_mm = float(np.linalg.norm(origins - straight, axis=1).max())
-    if shift_mm <= SHIFT_PIXELS * min(headers[0].pixel_spacing_mm or (0.0,)):
-        return None
-    text = f"slices are shifted sideways by up to {shift_mm:.2f} mm against the straight stack that the affine states"
-    return Flag(code="F_DICOM_SLICES_SHIFTED", text=text)
+def _without_image(headers: Sequence[Header], uid: str) -> DicomSeries:
+    """Objects without pixels: documents, reports, structure sets."""
+    kind = kind_of(headers[0])
+    text = f"DICOM without an image ({name_of(headers[0])}, modality {headers[0].modality or 'not stated'})"
+    flags = () if kind == "document" else (Flag(code="E_DICOM_NOT_READ", text=text),)
+    return DicomSeries(
+        uid=uid,
+        modality=headers[0].modality,
+        description=headers[0].description,
+        shape=(len(headers),),
+        spacing_mm=None,
+        affine_lps=None,
+        verdict=verdict_of(flags),
+        flags=flags,
+        files=tuple(header.path for header in headers),
+        kind=kind,
+    )

@@ -1,29 +1,38 @@
 """A sound file -> Utterance: mono, 16 kHz, checked. First stage of the speech path; next is ``encode/speech``.
 
-Reads what libsndfile reads (WAV, FLAC, OGG, MP3). Knows no feature, no model and no text.
+Reads WAV, AIFF, FLAC, OGG and MP3, and with the extra ``audio`` M4A, MP4, WEBM, AAC and AMR. Decodes in blocks, so that
+hours of sound take the memory of the result and little more. Knows no feature, no model and no text.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from medvox.data.limits import DEFAULT_LIMITS, GIB, MIB, Limits
+from medvox.data.sound_blocks import open_sound, unreadable
+from medvox.data.sound_container import HEAD_BYTES, SoundContainer, end_of, sound_container
 from medvox.data.volume import Source
-from medvox.errors import InputError
+from medvox.errors import BudgetError, InputError
 from medvox.types import Flag, Samples
 
 SAMPLE_RATE_HZ = 16_000
 SILENCE_PEAK = 1e-4  # of full scale, after removing the offset: -80 dB
 ANTI_PHASE_RATIO = 0.1  # channel mean against the channels themselves
-CLIPPED_SHARE = 0.01
-STREAMED_SIZE = 0x7FFF0000  # a writer to a pipe cannot know the size and declares at least this much
+CLIPPED_LEVEL, CLIPPED_SHARE = 0.999, 0.01
+MISSING_S, MISSING_SHARE = 0.25, 0.01  # what decoders may leave out at the ends of what the header promises
+GROWTH_SAMPLES = 60 * SAMPLE_RATE_HZ
+EXACT = {SoundContainer.WAV, SoundContainer.AIFF, SoundContainer.FLAC, SoundContainer.OGG}  # in counting samples
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,7 +46,7 @@ class Utterance:
         channels: channels in the file.
         duration_s: length.
         source: the file.
-        flags: what a reader must know: resampling, mixed channels, clipping.
+        flags: what a reader must know: resampling, mixed channels, clipping, other tracks, an unmarked end.
     """
 
     samples: Samples
@@ -49,94 +58,203 @@ class Utterance:
     flags: tuple[Flag, ...]
 
 
-def read_utterance(path: Path) -> Utterance:
+def read_utterance(path: Path, *, limits: Limits = DEFAULT_LIMITS) -> Utterance:
     """Reads a sound file as mono at 16 kHz.
 
     Raises:
-        InputError: ``E_AUDIO_UNREADABLE`` (missing, no sound file, cut off), ``E_AUDIO_EMPTY``,
-            ``E_AUDIO_NOT_FINITE`` or ``E_AUDIO_SILENT``.
+        InputError: ``E_AUDIO_UNREADABLE`` (missing, no sound file, damaged, cut off, changed while it was read),
+            ``E_AUDIO_EMPTY``, ``E_AUDIO_NOT_FINITE`` or ``E_AUDIO_SILENT``.
+        BudgetError: ``E_AUDIO_LIMIT`` (bytes, seconds, channels, sample rate).
+        SetupError: ``E_AUDIO_CODEC`` (the format needs the extra ``audio``).
     """
-    content = _read_bytes(path)
-    sound, rate_hz = _decode(content, path.name)  # (samples, channels)
-    _check(sound, path.name)
-    mono, flags = _mix(sound)
-    if rate_hz != SAMPLE_RATE_HZ:
-        mono = np.asarray(soxr.resample(mono, rate_hz, SAMPLE_RATE_HZ), dtype=np.float32)
-        flags.append(Flag(code="F_AUDIO_RESAMPLED", text=f"resampled from {rate_hz} Hz to {SAMPLE_RATE_HZ} Hz"))
+    name = path.name
+    with _opened(path) as file:
+        before = os.fstat(file.fileno())
+        digest = _digest(file, before.st_size, name, limits)
+        container, flags = _container(file, name)
+        heard = _hear(file, container, name, limits)
+        if heard.tally.cancels:  # the mean is nearly silent: once more, with the loudest channel alone
+            heard = _hear(file, container, name, limits, channel=heard.tally.loudest)
+        after = os.fstat(file.fileno())
+        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+            raise unreadable(name, "changed while it was read", "wait until the recording is finished")
     return Utterance(
-        samples=np.clip(mono, -1.0, 1.0),
-        source_rate_hz=rate_hz,
-        channels=sound.shape[1],
-        duration_s=len(sound) / rate_hz,
-        source=Source(name=path.name, sha256=hashlib.sha256(content).hexdigest()),
-        flags=tuple(flags),
+        samples=np.clip(heard.samples, -1.0, 1.0, out=heard.samples),
+        source_rate_hz=heard.rate_hz,
+        channels=heard.tally.channels,
+        duration_s=heard.tally.frames / heard.rate_hz,
+        source=Source(name=name, sha256=digest),
+        flags=(*flags, *heard.flags),
     )
 
 
-def _read_bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise _unreadable(path.name, "cannot be opened", "check the path and the rights of the file") from error
+class _Tally:
+    """What the checks and the flags need to know of all samples, summed up block by block."""
+
+    def __init__(self, channels: int) -> None:
+        self.channels = channels
+        self.frames = self.clipped = 0
+        self.finite = True
+        self.mean_energy = 0.0
+        self.energy = np.zeros(channels)  # float64, sums of squares
+        self.sums = np.zeros(channels)
+        self.low = np.full(channels, np.inf, np.float32)
+        self.high = np.full(channels, -np.inf, np.float32)
+
+    def add(self, planes: NDArray[np.float32], mean: Samples) -> None:
+        """Count a block of (channels, n) samples and the mean of its channels."""
+        self.frames += len(mean)
+        self.clipped += int(np.count_nonzero(np.abs(planes) >= CLIPPED_LEVEL))
+        self.finite = self.finite and bool(np.isfinite(planes).all())
+        self.mean_energy += float(np.dot(mean, mean))
+        self.energy += [float(np.dot(plane, plane)) for plane in planes]
+        self.sums += planes.sum(axis=1, dtype=np.float64)
+        self.low = np.minimum(self.low, planes.min(axis=1))
+        self.high = np.maximum(self.high, planes.max(axis=1))
+
+    @property
+    def silent(self) -> bool:
+        middle = self.sums / self.frames
+        return bool(np.maximum(self.high - middle, middle - self.low).max() < SILENCE_PEAK)
+
+    @property
+    def overdriven(self) -> bool:
+        return self.clipped > CLIPPED_SHARE * self.frames * self.channels
+
+    @property
+    def cancels(self) -> bool:
+        """Whether the mean of the channels is nearly nothing although the channels are not."""
+        loudness = np.sqrt(self.energy / self.frames).mean()
+        return self.channels > 1 and bool(np.sqrt(self.mean_energy / self.frames) < ANTI_PHASE_RATIO * loudness)
+
+    @property
+    def loudest(self) -> int:
+        return int(self.energy.argmax())
 
 
-def _decode(content: bytes, name: str) -> tuple[NDArray[np.float32], int]:
-    if not content:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Heard:
+    """One pass over a recording: 16 kHz mono, and what is to be said about it."""
+
+    samples: Samples
+    rate_hz: int
+    tally: _Tally
+    flags: tuple[Flag, ...]
+
+
+class _Buffer:
+    """Samples that grow in place: a list of blocks would take twice the memory when joined."""
+
+    def __init__(self) -> None:
+        self._samples = np.empty(0, np.float32)
+        self._count = 0
+
+    def add(self, block: Samples) -> None:
+        needed = self._count + len(block)
+        if needed > len(self._samples):
+            self._samples.resize(needed + GROWTH_SAMPLES, refcheck=False)
+        self._samples[self._count : needed] = block
+        self._count = needed
+
+    def taken(self) -> Samples:
+        self._samples.resize(self._count, refcheck=False)
+        return self._samples
+
+
+def _hear(
+    file: io.FileIO, container: SoundContainer, name: str, limits: Limits, *, channel: int | None = None
+) -> _Heard:
+    """Decode, mix and resample in one pass; ``channel`` is kept instead of the mean of all."""
+    buffer = _Buffer()
+    with open_sound(file, container, name, limits) as stream:
+        tally = _Tally(stream.channels)
+        resampler = None
+        if stream.rate_hz != SAMPLE_RATE_HZ:
+            resampler = soxr.ResampleStream(stream.rate_hz, SAMPLE_RATE_HZ, 1, dtype="float32")
+        for block in stream.blocks:
+            planes = np.ascontiguousarray(block.T)
+            mean = planes.mean(axis=0, dtype=np.float32)
+            tally.add(planes, mean)
+            kept = mean if channel is None else planes[channel]
+            buffer.add(resampler.resample_chunk(kept) if resampler else kept)
+        if resampler:
+            buffer.add(resampler.resample_chunk(np.empty(0, np.float32), last=True))
+    _check(tally, name)
+    _check_length(tally.frames / stream.rate_hz, stream.promised_s, container, name)
+    flags = (*stream.flags, *_flags(tally, stream.rate_hz, channel))
+    return _Heard(samples=buffer.taken(), rate_hz=stream.rate_hz, tally=tally, flags=flags)
+
+
+def _flags(tally: _Tally, rate_hz: int, channel: int | None) -> Iterator[Flag]:
+    if tally.overdriven:
+        yield Flag(code="F_AUDIO_CLIPPED", text="the recording is overdriven; words may be misheard")
+    if channel is not None:
+        text = f"the {tally.channels} channels cancel each other (opposite phase); the loudest one was used"
+        yield Flag(code="F_AUDIO_ANTI_PHASE", text=text)
+    elif tally.channels > 1:
+        yield Flag(code="F_AUDIO_MIXED", text=f"{tally.channels} channels were averaged")
+    if rate_hz != SAMPLE_RATE_HZ:
+        yield Flag(code="F_AUDIO_RESAMPLED", text=f"resampled from {rate_hz} Hz to {SAMPLE_RATE_HZ} Hz")
+
+
+def _check(tally: _Tally, name: str) -> None:
+    if tally.frames == 0:
         raise _empty(name)
-    if _is_cut_off(content):
-        raise _unreadable(name, "ends before the sound that its header promises", "copy or export the file again")
-    try:
-        sound, rate_hz = soundfile.read(io.BytesIO(content), dtype="float32", always_2d=True)
-    except (soundfile.SoundFileError, ValueError) as error:
-        raise _unreadable(name, "is not a sound file that can be read", "save it as WAV or FLAC") from error
-    if len(sound) == 0:
-        raise _empty(name)
-    return sound, int(rate_hz)
-
-
-def _is_cut_off(content: bytes) -> bool:
-    """Whether a RIFF file is shorter than its data chunk says; libsndfile would silently read what is left."""
-    if content[:4] != b"RIFF" or content[8:12] != b"WAVE":
-        return False
-    place = 12
-    while place + 8 <= len(content):
-        size = int.from_bytes(content[place + 4 : place + 8], "little")
-        if content[place : place + 4] == b"data":
-            return size < STREAMED_SIZE and place + 8 + size > len(content)
-        place += 8 + size + size % 2
-    return True
-
-
-def _check(sound: NDArray[np.float32], name: str) -> None:
-    if not np.isfinite(sound).all():
+    if not tally.finite:
         raise InputError(
             f"{name} holds samples that are not numbers", fix="export the recording again", code="E_AUDIO_NOT_FINITE"
         )
-    if np.abs(sound - sound.mean(axis=0)).max() < SILENCE_PEAK:
+    if tally.silent:
         raise InputError(
             f"{name} is silent", fix="check the microphone and record the sentence again", code="E_AUDIO_SILENT"
         )
 
 
-def _mix(sound: NDArray[np.float32]) -> tuple[Samples, list[Flag]]:
-    """Mean of the channels; of channels that cancel each other, the loudest."""
-    flags: list[Flag] = []
-    if (np.abs(sound) >= 0.999).mean() > CLIPPED_SHARE:
-        flags.append(Flag(code="F_AUDIO_CLIPPED", text="the recording is overdriven; words may be misheard"))
-    if sound.shape[1] == 1:
-        return sound[:, 0], flags
-    mean = sound.mean(axis=1, dtype=np.float32)
-    loudness = np.sqrt(np.square(sound).mean(axis=0))
-    if np.sqrt(np.square(mean).mean()) < ANTI_PHASE_RATIO * loudness.mean():
-        text = f"the {sound.shape[1]} channels cancel each other (opposite phase); the loudest one was used"
-        flags.append(Flag(code="F_AUDIO_ANTI_PHASE", text=text))
-        return sound[:, int(loudness.argmax())].copy(), flags
-    flags.append(Flag(code="F_AUDIO_MIXED", text=f"{sound.shape[1]} channels were averaged"))
-    return mean, flags
+def _check_length(decoded_s: float, promised_s: float | None, container: SoundContainer, name: str) -> None:
+    """Compare with the header; only the lossy containers may round their length to whole packets."""
+    slack_s = 0.0 if container in EXACT else max(MISSING_S, MISSING_SHARE * decoded_s)
+    if promised_s is not None and decoded_s + slack_s < promised_s:
+        raise _cut_off(name)
 
 
-def _unreadable(name: str, problem: str, fix: str) -> InputError:
-    return InputError(f"{name} {problem}", fix=fix, code="E_AUDIO_UNREADABLE")
+@contextmanager
+def _opened(path: Path) -> Iterator[io.FileIO]:
+    try:
+        file = io.FileIO(path, opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # no wait for a pipe
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
+        raise unreadable(path.name, "cannot be opened", "check the path and the rights of the file") from error
+    with file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise unreadable(path.name, "is no regular file", "give a sound file")
+        yield file
+
+
+def _digest(file: io.FileIO, size: int, name: str, limits: Limits) -> str:
+    if size == 0:
+        raise _empty(name)
+    if size > limits.file_bytes:
+        fix = "cut it into shorter parts, or export it as 16 kHz mono WAV"
+        raise BudgetError(f"{name} has more than {limits.file_bytes / GIB:g} GiB", fix=fix, code="E_AUDIO_LIMIT")
+    digest = hashlib.sha256()
+    while piece := file.read(MIB):
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+def _container(file: io.FileIO, name: str) -> tuple[SoundContainer, tuple[Flag, ...]]:
+    file.seek(0)
+    container = sound_container(file.read(HEAD_BYTES))
+    if container is None:
+        raise unreadable(name, "is not a sound file that can be read", "save it as WAV or FLAC")
+    end = end_of(container, file)
+    if end == "cut off":
+        raise _cut_off(name)
+    text = "the recording does not say where it ends; its last words may be missing"
+    return container, (Flag(code="F_AUDIO_END_UNMARKED", text=text),) if end == "unmarked" else ()
+
+
+def _cut_off(name: str) -> InputError:
+    return unreadable(name, "ends before the sound that its header promises", "copy or export the file again")
 
 
 def _empty(name: str) -> InputError:

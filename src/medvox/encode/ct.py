@@ -1,4 +1,4 @@
-"""CT volume -> the pictures a MedGemma-class model expects: three windows as RGB, at most 85 slices, square, resized.
+"""CT volumes -> the pictures a MedGemma-class model expects: three windows as RGB, at most 85 slices, square, resized.
 
 Stage two of the path. The recipe is a named preset with a hash, so that an answer can say exactly how its input was
 made. Knows Volumes, knows no model and no file.
@@ -6,13 +6,16 @@ made. Knows Volumes, knows no model and no file.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from medvox.data.volume import Volume
 from medvox.data.window import window
-from medvox.encode.images import Origin, PreparedImages, recipe_hash, square_rgb
+from medvox.encode.images import PreparedImages, recipe_hash
+from medvox.encode.stack import as_stack, prepare_stack
 from medvox.errors import InputError
 from medvox.types import Progress, no_progress
 
@@ -45,53 +48,43 @@ CT_MEDGEMMA_1_5 = CtPreset(
     name="ct.medgemma-1.5", windows_hu=((-1024, 1024), (-135, 215), (0, 80)), max_slices=85
 )  # fmt: skip
 
-
-def select_slices(count: int, limit: int) -> list[int]:
-    """Indices of the slices to show: all of them, or ``limit`` spread evenly.
-
-    The published rule: round(i / limit * (count - 1)) for i = 1..limit with Python's rounding, so that the last slice
-    is always shown and the first one is not when there are many.
-    """
-    if count <= limit:
-        return list(range(count))
-    return [round(i / limit * (count - 1)) for i in range(1, limit + 1)]
+# MedGemma 1 report section 2.1.2: width/level 2250/-100, 350/40, 80/40. It was trained on single slices.
+CT_MEDGEMMA_1 = CtPreset(
+    name="ct.medgemma-1", windows_hu=((-1225, 1025), (-135, 215), (0, 80)), max_slices=85
+)  # fmt: skip
 
 
 def prepare_ct(
-    volume: Volume, preset: CtPreset = CT_MEDGEMMA_1_5, *, size: int = 896, progress: Progress = no_progress
+    volumes: Volume | Sequence[Volume],
+    preset: CtPreset = CT_MEDGEMMA_1_5,
+    *,
+    size: int = 896,
+    progress: Progress = no_progress,
 ) -> PreparedImages:
-    """Window, pad and resize the slices of a CT volume.
+    """Window, pad and resize the slices of a CT volume, or of several (reconstruction kernels) one after the other.
 
     Args:
-        volume: a CT volume in Hounsfield units.
+        volumes: CT in Hounsfield units; the slice limit holds for all of them together.
         preset: the recipe.
         size: edge of the pictures in pixels, as the model's ``preprocessor_config.json`` says.
         progress: told after each slice.
 
     Raises:
-        InputError: the volume is not in Hounsfield units.
+        InputError: a volume is not in Hounsfield units (``E_CT_UNIT``).
+        UsageError: no volume (``E_NO_IMAGE``).
     """
-    if volume.unit != "HU":
-        raise InputError(
-            f"the volume is in {volume.unit or 'unknown units'}, but preset {preset.name} needs Hounsfield units",
-            fix="Give a CT series with RescaleSlope and RescaleIntercept.",
-            code="E_CT_UNIT",
-        )
-    count, rows, columns = volume.voxels.shape
-    used = select_slices(count, preset.max_slices)
-    images = np.empty((len(used), size, size, 3), np.uint8)
-    picture = np.empty((rows, columns, 3), np.uint8)
-    for place, index in enumerate(used):
-        for channel, (low, high) in enumerate(preset.windows_hu):
-            picture[:, :, channel] = window(volume.voxels[index], low, high)
-        images[place], square = square_rgb(picture, size)
-        progress("preparing slices", place + 1, len(used))
-    return PreparedImages(
-        images=images,
-        labels=tuple(f"SLICE {place}" for place in range(1, len(used) + 1)),
-        origins=tuple(Origin(source=0, index=index, square=square) for index in used),
-        dropped=tuple(sorted(set(range(count)) - set(used))),
-        preset=preset.name,
-        preset_hash=preset.hash,
-        facts={"windows_hu": preset.windows_hu},
-    )
+    stack = as_stack(volumes)
+    for volume in stack:
+        if volume.unit != "HU":
+            raise InputError(
+                f"the volume is in {volume.unit or 'unknown units'}, but preset {preset.name} needs Hounsfield units",
+                fix="Give a CT series with RescaleSlope and RescaleIntercept.",
+                code="E_CT_UNIT",
+            )
+
+    def draw(source: int, index: int) -> NDArray[np.uint8]:
+        hu = stack[source].voxels[index]
+        return np.stack([window(hu, low, high) for low, high in preset.windows_hu], axis=-1)
+
+    prepared = prepare_stack(stack, preset, draw, size=size, progress=progress)
+    return replace(prepared, facts={"windows_hu": preset.windows_hu})

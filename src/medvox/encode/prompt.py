@@ -88,6 +88,14 @@ def ct_question(question: str, slices: int) -> list[Part]:
     return [*parts, *text_question(question)]
 
 
+def image_question(question: str, labels: Sequence[str]) -> list[Part]:
+    """The user's turn about pictures of any kind: each followed by its label, where it has one, then the question."""
+    parts: list[Part] = []
+    for label in labels:
+        parts += [Slot.IMAGE, label] if label else [Slot.IMAGE]
+    return [*parts, *text_question(question)]
+
+
 def text_question(question: str) -> list[Part]:
     """The user's turn without pictures."""
     return [f"{question.strip()} {FORMAT_RULES[question_kind(question)]}"]

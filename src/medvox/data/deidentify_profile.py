@@ -1,0 +1,322 @@
+"""What DICOM PS3.15 Annex E asks of each attribute: table E.1-1 of the Basic Application Level Confidentiality Profile.
+
+Data only, read by ``deidentify``. Edition 2026c of the standard, written as keywords of the data dictionary; attributes
+newer than the dictionary are written as tags. Curves (50xx), overlays (60xx) and private attributes have no rows here:
+they go by group. Columns for options are kept where the option is offered.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from pydicom.datadict import tag_for_keyword
+
+Action = Literal["X", "Z", "D", "U", "Z/D", "X/Z", "X/D", "X/Z/D", "X/Z/U*"]
+
+EDITION: Final = "2026c"
+
+_BASIC: Final[dict[Action, str]] = {
+    "X": """
+AcquisitionComments AcquisitionContextDescription AcquisitionProtocolDescription ActualHumanPerformersSequence
+AdditionalPatientHistory AddressTrial AdmissionID AdmittingDate AdmittingDiagnosesCodeSequence
+AdmittingDiagnosesDescription AdmittingTime AffectedSOPInstanceUID Allergies AnnotationGroupDescription
+ApprovalStatusDateTime Arbitrary AssertionExpirationDateTime AuthorObserverSequence BeamDescription BolusDescription
+BranchOfService CalibrationDate CalibrationTime CameraOwnerName CassetteID CertifiedTimestamp
+ChannelDerivationDescription ChannelLabel ClinicalTrialProtocolEthicsCommitteeApprovalNumber
+ClinicalTrialSeriesDescription ClinicalTrialSeriesID ClinicalTrialTimePointDescription CommentsOnRadiationDose
+CommentsOnThePerformedProcedureStep CompensatorDescription ConfidentialityConstraintOnPatientDataDescription
+ConsultingPhysicianIdentificationSequence ContainerComponentID ContainerDescription
+ContentCreatorIdentificationCodeSequence ContrastBolusStartTime ContrastBolusStopTime ContributionDateTime
+ContributionDescription CountryOfResidence CreationDate CreationTime CurrentObserverTrial CurrentPatientLocation
+CurveDate CurveTime CustodialOrganizationSequence DataSetTrailingPadding DateOfDocumentOrVerbalTransactionTrial
+DateOfInstallation DateOfLastCalibration DateOfManufacture DateOfSecondaryCapture DateTimeOfLastCalibration
+DecompositionDescription DerivationDescription DeviceDescription DeviceSettingDescription DigitalSignaturesSequence
+DischargeDate DischargeDiagnosisDescription DischargeTime DisplacementReferenceLabel DistributionAddress
+DistributionName DoseReferenceDescription EntityDescription EntityName EquipmentFrameOfReferenceDescription
+EthicsCommitteeApprovalEffectivenessEndDate EthicsCommitteeApprovalEffectivenessStartDate EthnicGroup
+EthnicGroupCodeSequence ExpectedCompletionDateTime FilterLookupTableDescription FindingsGroupRecordingDateTrial
+FindingsGroupRecordingTimeTrial FixationDeviceDescription FractionGroupDescription FrameComments GPSAltitude
+GPSAltitudeRef GPSAreaInformation GPSDOP GPSDateStamp GPSDestBearing GPSDestBearingRef GPSDestDistance
+GPSDestDistanceRef GPSDestLatitude GPSDestLatitudeRef GPSDestLongitude GPSDestLongitudeRef GPSDifferential
+GPSImgDirection GPSImgDirectionRef GPSLatitude GPSLatitudeRef GPSLongitude GPSLongitudeRef GPSMapDatum
+GPSMeasureMode GPSProcessingMethod GPSSatellites GPSSpeed GPSSpeedRef GPSStatus GPSTimeStamp GPSTrack GPSTrackRef
+GPSVersionID GantryID GeneratorID HL7DocumentEffectiveTime HardcopyCreationDeviceID HumanPerformerName
+HumanPerformerOrganization IconImageSequence IdentifyingComments ImageComments ImagePresentationComments
+ImagingServiceRequestComments Impressions InstanceCoercionDateTime InstanceOriginStatus InstitutionAddress
+InstitutionalDepartmentName InstitutionalDepartmentTypeCodeSequence InsurancePlanIdentification
+IntendedFractionStartTime IntendedRecipientsOfResultsIdentificationSequence InterpretationApprovalDate
+InterpretationApprovalTime InterpretationApproverSequence InterpretationAuthor InterpretationDiagnosisDescription
+InterpretationID InterpretationIDIssuer InterpretationRecordedDate InterpretationRecordedTime InterpretationRecorder
+InterpretationText InterpretationTranscriber InterpretationTranscriptionDate InterpretationTranscriptionTime
+InterventionDrugStartTime InterventionDrugStopTime IssueDateOfImagingServiceRequest IssueTimeOfImagingServiceRequest
+IssuerOfAdmissionID IssuerOfAdmissionIDSequence IssuerOfClinicalTrialProtocolID IssuerOfClinicalTrialSeriesID
+IssuerOfClinicalTrialSiteID IssuerOfClinicalTrialSubjectID IssuerOfClinicalTrialSubjectReadingID
+IssuerOfClinicalTrialTimePointID IssuerOfPatientID IssuerOfServiceEpisodeID IssuerOfServiceEpisodeIDSequence
+LastMenstrualDate LensMake LensModel LensSerialNumber LensSpecification LongDeviceDescription MAC MakerNote
+MedicalAlerts MedicalRecordLocator MilitaryRank ModifiedAttributesSequence ModifiedImageDate
+ModifiedImageDescription ModifiedImageTime ModifyingDeviceID MultienergyAcquisitionDescription MultiplexGroupLabel
+NameOfPhysiciansReadingStudy NamesOfIntendedRecipientsOfResults NetworkID NonconformingDataElementValue
+NonconformingModifiedAttributesSequence ObservationDateTrial ObservationStartDateTime ObservationTimeTrial
+Occupation OrderCallbackPhoneNumber OrderCallbackTelecomInformation OrderEnteredBy OrderEntererLocation
+OriginalAttributesSequence Originator OtherClinicalTrialProtocolIDsSequence OtherPatientIDs OtherPatientIDsSequence
+OtherPatientNames OverlayDate OverlayTime ParticipantSequence PatientAddress PatientAge PatientBirthName
+PatientBirthTime PatientComments PatientInstitutionResidence PatientInsurancePlanCodeSequence PatientMotherBirthName
+PatientPrimaryLanguageCodeSequence PatientPrimaryLanguageModifierCodeSequence PatientReligiousPreference
+PatientSetupPhotoDescription PatientSize PatientState PatientTelecomInformation PatientTelephoneNumbers
+PatientTransportArrangements PatientTreatmentPreparationMethodDescription
+PatientTreatmentPreparationProcedureParameterDescription PatientWeight PerformedLocation
+PerformedProcedureStepDescription PerformedProcedureStepEndDate PerformedProcedureStepEndDateTime
+PerformedProcedureStepEndTime PerformedProcedureStepID PerformedProcedureStepStartDate
+PerformedProcedureStepStartDateTime PerformedProcedureStepStartTime PerformedStationAETitle
+PerformedStationGeographicLocationCodeSequence PerformedStationName PerformedStationNameCodeSequence
+PerformingPhysicianIdentificationSequence PerformingPhysicianName PersonAddress PersonTelecomInformation
+PersonTelephoneNumbers PhysicianApprovingInterpretation PhysiciansOfRecord PhysiciansOfRecordIdentificationSequence
+PhysiciansReadingStudyIdentificationSequence PlateID PositionAcquisitionTemplateDescription
+PositionAcquisitionTemplateName PreMedication PregnancyStatus PrescriptionDescription PresentationCreationDate
+PresentationCreationTime PriorTreatmentDoseDescription ProcedureStepCancellationDateTime ProductExpirationDateTime
+PyramidDescription PyramidLabel ROICreatorSequence ROIDateTime ROIDescription ROIGenerationDescription
+ROIInterpreterSequence ROIObservationDateTime ROIObservationDescription ROIObservationLabel RTPlanDescription
+RTPlanName RadiopharmaceuticalStartDateTime RadiopharmaceuticalStartTime RadiopharmaceuticalStopDateTime
+RadiopharmaceuticalStopTime ReasonForOmissionDescription ReasonForRequestedProcedureCodeSequence ReasonForStudy
+ReasonForTheImagingServiceRequest ReasonForTheRequestedProcedure ReasonForVisit ReasonForVisitCodeSequence
+ReceivingAE ReferencedDigitalSignatureSequence ReferencedPatientAliasSequence ReferencedPatientPhotoSequence
+ReferencedPatientSequence ReferencedSOPInstanceMACSequence ReferringPhysicianAddress
+ReferringPhysicianIdentificationSequence ReferringPhysicianTelephoneNumbers RegionOfResidence
+RequestAttributesSequence RequestedContrastAgent RequestedProcedureComments RequestedProcedureID
+RequestedProcedureLocation RequestedSeriesDescription RequestingAE RequestingPhysician RequestingService
+RespiratoryMotionCompensationTechniqueDescription ResponsibleOrganization ResponsiblePerson ResultsComments
+ResultsDistributionListSequence ResultsID ResultsIDIssuer RetrieveAETitle SOPAuthorizationDateTime
+ScheduledAdmissionDate ScheduledAdmissionTime ScheduledDischargeDate ScheduledDischargeTime
+ScheduledHumanPerformersSequence ScheduledPatientInstitutionResidence
+ScheduledPerformingPhysicianIdentificationSequence ScheduledPerformingPhysicianName
+ScheduledProcedureStepDescription ScheduledProcedureStepEndDate ScheduledProcedureStepEndTime
+ScheduledProcedureStepExpirationDateTime ScheduledProcedureStepID ScheduledProcedureStepLocation
+ScheduledProcedureStepModificationDateTime ScheduledProcedureStepStartDate ScheduledProcedureStepStartDateTime
+ScheduledProcedureStepStartTime ScheduledStationAETitle ScheduledStationGeographicLocationCodeSequence
+ScheduledStationName ScheduledStationNameCodeSequence ScheduledStudyLocation ScheduledStudyLocationAETitle
+ScheduledStudyStartDate ScheduledStudyStartTime ScheduledStudyStopDate ScheduledStudyStopTime
+SecondaryCaptureDeviceID SeriesDescription ServiceEpisodeDescription ServiceEpisodeID SetupTechniqueDescription
+ShieldingDeviceDescription SlideIdentifier SmokingStatus SourceManufacturer SpecialNeeds SpecimenAccessionNumber
+SpecimenDetailedDescription SpecimenShortDescription StationAETitle StructureSetDescription StructureSetName
+StudyArrivalDate StudyArrivalTime StudyComments StudyCompletionDate StudyCompletionTime StudyDescription
+StudyIDIssuer StudyReadDate StudyReadTime StudyVerifiedDate StudyVerifiedTime SubstanceAdministrationDateTime
+TelephoneNumberTrial TemplateLocalVersion TemplateVersion TextComments TextString
+TimeOfDocumentCreationOrVerbalTransactionTrial TimeOfLastCalibration TimeOfSecondaryCapture TimezoneOffsetFromUTC
+TopicAuthor TopicKeywords TopicSubject TopicTitle TransducerIdentificationSequence TreatmentSites UDISequence
+UniqueDeviceIdentifier VerbalSourceIdentifierCodeSequenceTrial VerbalSourceTrial VisitComments
+WaveformFilterDescription XRayDetectorLabel
+""",
+    "Z": """
+AccessionNumber CalibrationDateTime ClinicalTrialCoordinatingCenterName ClinicalTrialProtocolName
+ClinicalTrialSiteID ClinicalTrialSiteName ClinicalTrialTimePointID ConceptualVolumeCombinationDescription
+ConceptualVolumeDescription ConsultingPhysicianName DeviceAlternateIdentifier FillerOrderNumberImagingServiceRequest
+FractionationNotes IssuerOfTheContainerIdentifierSequence IssuerOfTheSpecimenIdentifierSequence
+ManufacturerDeviceIdentifier ParticipationDateTime PatientBirthDate PatientName PatientSex
+PlacerOrderNumberImagingServiceRequest PrescriptionNotes PrescriptionNotesSequence ROIInterpreter ROIName
+RTAccessoryDeviceSlotID RTAccessoryHolderSlotID RTPhysicianIntentNarrative RadiationGenerationModeDescription
+ReasonForSuperseding ReferringPhysicianName ReviewDate ReviewTime SourceOfPreviousValues SpecimenPreparationSequence
+StructureSetDate StructureSetTime StudyDate StudyID StudyTime TreatmentTechniqueNotes
+VerifyingObserverIdentificationCodeSequence
+""",
+    "D": """
+AcquisitionFieldOfViewLabel AnnotationGroupLabel AnnotationGroupUID AssertionDateTime AttributeModificationDateTime
+BeamHoldTransitionDateTime CertificateOfSigner ClinicalTrialProtocolEthicsCommitteeName ClinicalTrialProtocolID
+ClinicalTrialSponsorName ClinicalTrialSubjectID ClinicalTrialSubjectReadingID ContainerIdentifier ContentSequence
+ContextGroupLocalVersion ContextGroupVersion Date DateTime DecayCorrectionDateTime DestinationAE DeviceLabel
+DigitalSignatureDateTime EffectiveDateTime EncapsulatedDocument EntityLabel EntityLongLabel ExclusionStartDateTime
+FlowIdentifier FlowIdentifierSequence FrameAcquisitionDateTime FrameOriginTimestamp FrameReferenceDateTime
+FunctionalSyncPulse GraphicAnnotationSequence HangingProtocolCreationDateTime ImpedanceMeasurementDateTime
+InformationIssueDateTime InterlockDateTime InterlockDescription InterlockOriginDescription ModifyingSystem
+OverrideDateTime PersonIdentificationCodeSequence PersonName RTPlanLabel RTPrescriptionLabel RTToleranceSetLabel
+RadiationDoseIdentificationLabel RadiationDoseInVivoMeasurementLabel RadiationGenerationModeLabel
+ReasonForTheAttributeModification RecordedRTControlPointDateTime ReferencedDateTime SafePositionExitDate
+SafePositionExitTime SafePositionReturnDate SafePositionReturnTime SelectorAEValue SelectorASValue SelectorDAValue
+SelectorDTValue SelectorLOValue SelectorLTValue SelectorOBValue SelectorPNValue SelectorSHValue SelectorSTValue
+SelectorTMValue SelectorUNValue SelectorURValue SelectorUTValue SourceEndDateTime SourceIdentifier
+SourceStartDateTime SourceStrengthReferenceDate SourceStrengthReferenceTime SpecimenIdentifier StructureSetLabel
+Time TreatmentControlPointDate TreatmentControlPointTime TreatmentPositionGroupLabel
+TreatmentToleranceViolationDateTime TreatmentToleranceViolationDescription UnformattedTextValue UserContentLabel
+UserContentLongLabel VerificationDateTime VerifyingObserverName VerifyingObserverSequence VerifyingOrganization
+XRayDetectorID XRaySourceID
+""",
+    "U": """
+AcquisitionUID ConcatenationUID ConceptualVolumeUID ConstituentConceptualVolumeUID DeviceUID DigitalSignatureUID
+DimensionOrganizationUID DoseReferenceUID DosimetricObjectiveUID FailedSOPInstanceUIDList FiducialUID
+FrameOfReferenceUID InstanceCreatorUID IrradiationEventUID LargePaletteColorLookupTableUID
+ManufacturerDeviceClassUID MediaStorageSOPInstanceUID MultiplexGroupUID ObservationSubjectUIDTrial ObservationUID
+PaletteColorLookupTableUID PatientSetupUID PresentationDisplayCollectionUID PresentationSequenceCollectionUID
+PyramidUID RTTreatmentPhaseUID ReferencedConceptualVolumeUID ReferencedDoseReferenceUID
+ReferencedDosimetricObjectiveUID ReferencedFiducialsUID ReferencedFrameOfReferenceUID
+ReferencedGeneralPurposeScheduledProcedureStepTransactionUID ReferencedObservationUIDTrial ReferencedSOPInstanceUID
+ReferencedSOPInstanceUIDInFile ReferencedTreatmentPositionGroupUID RelatedFrameOfReferenceUID
+RequestedSOPInstanceUID SOPInstanceUID SeriesInstanceUID SourceConceptualVolumeUID SourceFrameOfReferenceUID
+SpecimenUID StorageMediaFileSetUID StudyInstanceUID SynchronizationFrameOfReferenceUID TableTopPositionAlignmentUID
+TargetUID TemplateExtensionCreatorUID TemplateExtensionOrganizationUID TrackingUID TransactionUID
+TreatmentPositionGroupUID TreatmentSessionUID UID
+""",
+    "Z/D": """
+ContentCreatorName ContentDate ContentTime ContrastBolusAgent InstructionPerformedDateTime PatientID
+""",
+    "X/Z": """
+AcquisitionContextSequence AcquisitionDate AcquisitionTime BarcodeValue LabelText PatientSexNeutered
+ReferencedStudySequence RequestedProcedureDescription ReviewerName SourceSerialNumber TreatmentMachineName
+""",
+    "X/D": """
+AcquisitionDeviceProcessingDescription DateOfLastDetectorCalibration DetectorID EndAcquisitionDateTime
+FirstTreatmentDate InstanceCreationDate IntendedPhaseEndDate IntendedPhaseStartDate MostRecentTreatmentDate
+ObservationDateTime OperatorIdentificationSequence ProtocolName RTPlanDate RTPlanTime RTTreatmentApproachLabel
+SeriesDate SeriesTime StartAcquisitionDateTime TimeOfLastDetectorCalibration TreatmentDate TreatmentSite
+TreatmentTime WaveformAnnotationSequence
+""",
+    "X/Z/D": """
+AcquisitionDateTime DeviceSerialNumber InstanceCreationTime InstitutionCodeSequence InstitutionName OperatorsName
+ReferencedPerformedProcedureStepSequence StationName
+""",
+    "X/Z/U*": """
+ReferencedImageSequence SourceImageSequence
+""",
+}
+
+# Removed attributes (X) that the data dictionary does not know yet.
+_NEWER: Final = """
+00081301 00081302 00081303 00081304 00100011 00100012 00100013 00100014 00100015 00100016 00100041 00100042 00100043
+00100044 00100045 00100046 00100047 00102162 0040a034 0040a035 0040b034 0040b036 0040b03b 0040b03f 0040e012
+"""
+
+# Retain Device Identity Option, action K.
+_DEVICE: Final = """
+BeamHoldTransitionDateTime CalibrationDate CalibrationDateTime CalibrationTime CassetteID DateOfInstallation
+DateOfLastCalibration DateOfLastDetectorCalibration DateOfManufacture DateTimeOfLastCalibration DetectorID
+DeviceDescription DeviceLabel DeviceSerialNumber DeviceUID GantryID GeneratorID LensMake LensModel LensSerialNumber
+LensSpecification ManufacturerDeviceClassUID ManufacturerDeviceIdentifier ModifyingDeviceID ModifyingSystem
+PerformedStationGeographicLocationCodeSequence PerformedStationName PerformedStationNameCodeSequence PlateID
+ScheduledProcedureStepLocation ScheduledStationGeographicLocationCodeSequence ScheduledStationName
+ScheduledStationNameCodeSequence ScheduledStudyLocation SourceManufacturer SourceSerialNumber StationName
+TimeOfLastCalibration TimeOfLastDetectorCalibration TransducerIdentificationSequence TreatmentMachineName
+UDISequence UniqueDeviceIdentifier XRayDetectorID XRayDetectorLabel XRaySourceID
+"""
+
+# Retain Patient Characteristics Option, action K.
+_CHARACTERISTICS: Final = """
+EthnicGroup EthnicGroupCodeSequence PatientAge PatientSex PatientSexNeutered PatientSize PatientWeight
+PregnancyStatus SelectorASValue SmokingStatus
+"""
+
+# Clean Descriptors Option, action C.
+_DESCRIPTORS: Final = """
+AcquisitionComments AcquisitionDeviceProcessingDescription AcquisitionFieldOfViewLabel
+AcquisitionProtocolDescription AdditionalPatientHistory AdmittingDiagnosesCodeSequence AdmittingDiagnosesDescription
+Allergies AnnotationGroupDescription AnnotationGroupLabel BeamDescription BolusDescription
+ClinicalTrialSeriesDescription ClinicalTrialTimePointDescription CommentsOnRadiationDose
+CommentsOnThePerformedProcedureStep CompensatorDescription ConceptualVolumeCombinationDescription
+ConceptualVolumeDescription ContainerDescription ContrastBolusAgent ContributionDescription DecompositionDescription
+DerivationDescription DeviceSettingDescription DischargeDiagnosisDescription DisplacementReferenceLabel
+DoseReferenceDescription EntityDescription EntityLabel EntityLongLabel EntityName
+EquipmentFrameOfReferenceDescription FilterLookupTableDescription FixationDeviceDescription FractionGroupDescription
+FractionationNotes FrameComments IdentifyingComments ImageComments ImagingServiceRequestComments Impressions
+InterlockDescription InterlockOriginDescription InterpretationDiagnosisDescription InterpretationText LabelText
+LongDeviceDescription MakerNote MedicalAlerts MultienergyAcquisitionDescription Occupation PatientComments
+PatientSetupPhotoDescription PatientState PatientTreatmentPreparationMethodDescription
+PatientTreatmentPreparationProcedureParameterDescription PerformedProcedureStepDescription
+PositionAcquisitionTemplateDescription PositionAcquisitionTemplateName PrescriptionDescription PrescriptionNotes
+PrescriptionNotesSequence PriorTreatmentDoseDescription ProtocolName PyramidDescription PyramidLabel ROIDescription
+ROIGenerationDescription ROIName ROIObservationDescription ROIObservationLabel RTPhysicianIntentNarrative
+RTPlanDescription RTPlanLabel RTPlanName RTPrescriptionLabel RTToleranceSetLabel RTTreatmentApproachLabel
+RadiationDoseIdentificationLabel RadiationDoseInVivoMeasurementLabel RadiationGenerationModeDescription
+RadiationGenerationModeLabel ReasonForOmissionDescription ReasonForRequestedProcedureCodeSequence ReasonForStudy
+ReasonForSuperseding ReasonForTheAttributeModification ReasonForTheImagingServiceRequest
+ReasonForTheRequestedProcedure ReasonForVisit ReasonForVisitCodeSequence RequestAttributesSequence
+RequestedContrastAgent RequestedProcedureComments RequestedProcedureDescription RequestedSeriesDescription
+RespiratoryMotionCompensationTechniqueDescription ResultsComments ScheduledProcedureStepDescription SelectorLOValue
+SelectorLTValue SelectorSHValue SelectorSTValue SelectorUTValue SeriesDescription ServiceEpisodeDescription
+SetupTechniqueDescription ShieldingDeviceDescription SpecimenDetailedDescription SpecimenShortDescription
+StructureSetDescription StructureSetLabel StructureSetName StudyComments StudyDescription
+TreatmentPositionGroupLabel TreatmentSite TreatmentSites TreatmentTechniqueNotes
+TreatmentToleranceViolationDescription UserContentLabel UserContentLongLabel VisitComments WaveformFilterDescription
+"""
+
+# Retain UIDs Option, action K.
+_UIDS: Final = """
+AcquisitionUID AffectedSOPInstanceUID AnnotationGroupUID ConcatenationUID ConceptualVolumeUID
+ConstituentConceptualVolumeUID DeviceUID DimensionOrganizationUID DoseReferenceUID DosimetricObjectiveUID
+FailedSOPInstanceUIDList FiducialUID FrameOfReferenceUID InstanceCreatorUID IrradiationEventUID
+LargePaletteColorLookupTableUID ManufacturerDeviceClassUID MediaStorageSOPInstanceUID MultiplexGroupUID
+ObservationSubjectUIDTrial ObservationUID PaletteColorLookupTableUID PatientSetupUID
+PresentationDisplayCollectionUID PresentationSequenceCollectionUID PyramidUID RTTreatmentPhaseUID
+ReferencedConceptualVolumeUID ReferencedDoseReferenceUID ReferencedDosimetricObjectiveUID ReferencedFiducialsUID
+ReferencedFrameOfReferenceUID ReferencedGeneralPurposeScheduledProcedureStepTransactionUID ReferencedImageSequence
+ReferencedObservationUIDTrial ReferencedPatientSequence ReferencedPerformedProcedureStepSequence
+ReferencedSOPInstanceUID ReferencedSOPInstanceUIDInFile ReferencedStudySequence ReferencedTreatmentPositionGroupUID
+RelatedFrameOfReferenceUID RequestedSOPInstanceUID SOPInstanceUID SeriesInstanceUID SourceConceptualVolumeUID
+SourceFrameOfReferenceUID SourceImageSequence SpecimenUID StorageMediaFileSetUID StudyInstanceUID
+SynchronizationFrameOfReferenceUID TableTopPositionAlignmentUID TargetUID TemplateExtensionCreatorUID
+TemplateExtensionOrganizationUID TrackingUID TransactionUID TreatmentPositionGroupUID TreatmentSessionUID
+"""
+
+# Safe private attributes of table E.3.10-1 that hold numbers only: (group, element in the block, creator).
+SAFE_PRIVATE: Final = frozenset(
+    {
+        (0x7053, 0x00, "Philips PET Private Group"),
+        (0x7053, 0x09, "Philips PET Private Group"),
+        (0x00E1, 0x21, "ELSCINT1"),
+        (0x00E1, 0x50, "ELSCINT1"),
+        (0x01F1, 0x07, "ELSCINT1"),
+        (0x01F1, 0x26, "ELSCINT1"),
+        (0x01F1, 0x27, "ELSCINT1"),
+        (0x0019, 0x23, "GEMS_ACQU_01"),
+        (0x0019, 0x24, "GEMS_ACQU_01"),
+        (0x0019, 0x27, "GEMS_ACQU_01"),
+        (0x0045, 0x01, "GEMS_HELIOS_01"),
+        (0x0045, 0x02, "GEMS_HELIOS_01"),
+        (0x2001, 0x03, "Philips Imaging DD 001"),
+        (0x0019, 0x0C, "SIEMENS MR HEADER"),
+        (0x0019, 0x0E, "SIEMENS MR HEADER"),
+        (0x0019, 0x27, "SIEMENS MR HEADER"),
+        (0x0043, 0x39, "GEMS_PARM_01"),
+        (0x0043, 0x6F, "GEMS_PARM_01"),
+        (0x0025, 0x07, "GEMS_SERS_01"),
+        (0x2005, 0x0D, "Philips MR Imaging DD 001"),
+        (0x2005, 0x0E, "Philips MR Imaging DD 001"),
+    }
+)
+
+# Attributes outside table E.1-1 that can name a person or an order, or hold what cannot be examined. Removed.
+_BEYOND: Final = """
+BreedRegistrationNumber ComponentWelderIDs ContactDisplayName ContactURI DeviceID EncryptedAttributesSequence
+FillerOrderNumberImagingServiceRequestRetired FillerOrderNumberProcedure HangingProtocolCreator
+HangingProtocolUserGroupName ImageID NTPSourceAddress OwnerID PatientBirthDateInAlternativeCalendar
+PatientDeathDateInAlternativeCalendar PlacerOrderNumberImagingServiceRequestRetired PlacerOrderNumberProcedure
+PrivateDataElementCharacteristicsSequence ReferenceToRecordedSound
+"""
+
+# UIDs that name a class, a syntax, a code system or a template, not an instance. Never replaced.
+_STRUCTURAL_UIDS: Final = """
+AffectedSOPClassUID AvailableTransferSyntaxUID CodingSchemeUID ContextGroupExtensionCreatorUID ContextUID
+CreatorVersionUID EncryptedContentTransferSyntaxUID FlowTransferSyntaxUID ImplementationClassUID
+MACCalculationTransferSyntaxUID MappingResourceUID MediaStorageSOPClassUID OriginalSpecializedSOPClassUID
+PertinentSOPClassesInSeries PertinentSOPClassesInStudy ReferencedRelatedGeneralSOPClassUIDInFile ReferencedSOPClassUID
+ReferencedSOPClassUIDInFile ReferencedTransferSyntaxUIDInFile RelatedGeneralSOPClassUID RequestedSOPClassUID
+RTVCommunicationSOPClassUID SOPClassesInStudy SOPClassesSupported SOPClassUID StoredInstanceTransferSyntaxUID
+TransferSyntaxUID
+"""
+
+
+def _tags(keywords: str) -> frozenset[int]:
+    tags = [tag_for_keyword(keyword) for keyword in keywords.split()]
+    return frozenset(tag for tag in tags if tag is not None)
+
+
+BASIC: Final[dict[int, Action]] = {tag: action for action, words in _BASIC.items() for tag in _tags(words)} | {
+    int(tag, 16): "X" for tag in _NEWER.split()
+}
+DEVICE: Final = _tags(_DEVICE)
+CHARACTERISTICS: Final = _tags(_CHARACTERISTICS)
+DESCRIPTORS: Final = _tags(_DESCRIPTORS)
+UIDS: Final = _tags(_UIDS)
+BEYOND: Final = _tags(_BEYOND)
+STRUCTURAL_UIDS: Final = _tags(_STRUCTURAL_UIDS)
+# Dates that no option retains: they are the patient's own.
+BIRTH: Final = _tags("PatientBirthDate PatientBirthTime GPSTimeStamp")
+# The only temporal attributes of the table that are neither DA, TM nor DT.
+TIMESTAMPS: Final = _tags("CertifiedTimestamp FrameOriginTimestamp")
+TIME_ZONE: Final = _tags("TimezoneOffsetFromUTC")
