@@ -111,8 +111,8 @@ def measure() -> str:
         f" {verdict}.", "",
         f"| preset | {head}", rule, *(row(preset, case) for preset, case in cases.items()),
         "", "## By size of the slide and number of patches, 20x", "",
-        "The mask is made at 8 um per pixel, so it follows the area of the glass and not the pixels of the scan;"
-        " the rest follows the number of patches.", "",
+        "The mask is made at 8 um per pixel, or at 16 um where that would be more than 16 million pixels, so it costs"
+        " about the same for every slide; the rest follows the number of patches.", "",
         f"| slide, px | {head}", rule,
         *(row(f"{size[0]:,} x {size[1]:,}", case) for (size, _), case in by_size.items()), "",
     ]  # fmt: skip

@@ -42,7 +42,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "testing": {"data", "encode", "models", "synth", *GROUND},
     "terminal": {"data", *GROUND},
     "cli": {*VERBS, *STAGES, "catalog", "terminal", "__init__", *GROUND},
-    "__init__": {"answer", "dictate", "inspection", "catalog"},
+    "__init__": {"answer", "conversion", "deidentification", "dictate", "inspection", "preparation", "catalog"},
     "__main__": {"cli"},
 }
 CLI_MAY_LOAD_AT_IMPORT = {"__init__", "errors", "terminal"}

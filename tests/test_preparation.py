@@ -149,6 +149,21 @@ def test_a_folder_that_holds_something_is_left_alone(picture: Path, tmp_path: Pa
     assert picture.exists()
 
 
+def test_an_earlier_result_is_replaced_only_when_asked(picture: Path, tmp_path: Path) -> None:
+    prep([picture], tmp_path / "out", size=8)
+    with pytest.raises(UsageError) as refusal:
+        prep([picture], tmp_path / "out", size=16)
+    assert refusal.value.code == "E_OUTPUT_EXISTS"
+    prep([picture], tmp_path / "out", size=16, overwrite=True)
+    assert Image.open(tmp_path / "out" / "0001.png").size == (16, 16)
+
+
+def test_what_others_wrote_is_never_replaced(picture: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError):
+        prep([picture], tmp_path, size=8, overwrite=True)
+    assert picture.exists()
+
+
 def test_nothing_remains_after_an_error(write_ct: WriteCt, tmp_path: Path) -> None:
     files = write_ct(3)
     files[1].write_bytes(files[1].read_bytes()[:-9])

@@ -1,6 +1,6 @@
 """medvox: medical voxels and voice, from files on disk to an answer that can be traced.
 
-The three verbs are loaded on first use, so that ``import medvox`` costs nothing and never imports torch.
+The verbs are loaded on first use, so that ``import medvox`` costs nothing and never imports torch.
 
 Example:
     >>> import medvox
@@ -13,11 +13,16 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from medvox.answer import ask as ask
+    from medvox.conversion import convert as convert
+    from medvox.conversion import convert_all as convert_all
+    from medvox.deidentification import deid as deid
     from medvox.dictate import transcribe as transcribe
     from medvox.inspection import inspect as inspect
+    from medvox.preparation import plan as plan
+    from medvox.preparation import prep as prep
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "ask", "inspect", "transcribe"]
+__all__ = ["__version__", "ask", "convert", "convert_all", "deid", "inspect", "plan", "prep", "transcribe"]
 
 
 def __getattr__(name: str) -> object:

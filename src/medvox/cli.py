@@ -7,6 +7,7 @@ Imports of the path stand inside functions, so that ``--help`` answers at once; 
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 import traceback
@@ -142,6 +143,7 @@ def _add_material(command: argparse.ArgumentParser, verb: str) -> None:
         return
     command.add_argument("--out", metavar="DIR", type=Path, required=True, help="a new folder for pictures and receipt")
     command.add_argument("--size", metavar="N", type=_positive, default=896, help="edge in pixels; default: 896")
+    command.add_argument("--overwrite", action="store_true", help="replace the result of an earlier run")
 
 
 def _add_convert(command: argparse.ArgumentParser) -> None:
@@ -254,8 +256,14 @@ def run_prep(args: argparse.Namespace, progress: ProgressBar) -> int:
     from medvox.preparation import prep
 
     receipt = prep(
-        args.paths, args.out, preset=args.preset, size=args.size, wanted=_wanted(args), progress=progress
-    )  # fmt: skip
+        args.paths,
+        args.out,
+        preset=args.preset,
+        size=args.size,
+        wanted=_wanted(args),
+        overwrite=args.overwrite,
+        progress=progress,
+    )
     progress.clear()
     if args.json:
         print_json(receipt)
@@ -369,6 +377,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     as_json, debug = "--json" in words, "--debug" in words
     progress = ProgressBar(sys.stderr)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # file names may be no valid text
     try:
         args = build_parser().parse_args(words)
         code: int = args.run(args, progress)

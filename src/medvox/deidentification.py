@@ -29,6 +29,7 @@ from medvox.data.deidentify_report import (
 )
 from medvox.data.dicom_file import read_content, read_dataset
 from medvox.data.leftovers import identifiers_of, left_in
+from medvox.data.limits import DEFAULT_LIMITS
 from medvox.data.pseudonyms import Pseudonyms, read_key
 from medvox.data.text_file import plain_text
 from medvox.errors import InputError, MedvoxError, SetupError
@@ -174,7 +175,7 @@ def _dicom(content: bytes, file: Path, name: str, job: _Job) -> Outcome:
 
 
 def _note(content: bytes, name: str, job: _Job) -> Outcome:
-    text, _ = plain_text(content, Path(name).name)
+    text, _ = plain_text(content, Path(name).name, most=DEFAULT_LIMITS.text_bytes)
     cleaned = clean_note(text)
     output = f"notes/{job.pseudonyms.file_name(content)}.txt"
     status = write_new(job.target / output, cleaned.text.encode())

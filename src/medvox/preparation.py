@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -39,6 +40,7 @@ MARKS_PER_IMAGE = 4  # two line breaks (one token each), start and end of the im
 TOKENS_PER_LABEL, LETTERS_PER_TOKEN = 6, 4.0  # estimates for a tokenizer that is not on the machine
 LIMIT_FIELDS = {"ct": "max_slices", "mri": "max_slices", "page": "max_pages"}
 LABELLED = ("ct", "mri")
+OWN_FILES = re.compile(r"\d{4}\.png|receipt\.json")
 QUESTION = "Describe the findings."
 
 
@@ -105,7 +107,7 @@ def plan(
 
 def prep(
     paths: Sequence[str | Path], folder: str | Path, *, preset: str | None = None, size: int = 896,
-    wanted: Wanted = NOT_SAID, progress: Progress = no_progress,
+    wanted: Wanted = NOT_SAID, overwrite: bool = False, progress: Progress = no_progress,
 ) -> dict[str, Any]:  # fmt: skip
     """Write the pictures that a model would be shown, as PNG files, with a receipt.
 
@@ -115,6 +117,7 @@ def prep(
         preset: the recipe; the first of the catalog for the kind when None.
         size: edge of the pictures in pixels.
         wanted: what only the user knows.
+        overwrite: replace the result of an earlier run.
         progress: told about long steps.
 
     Returns:
@@ -125,7 +128,7 @@ def prep(
         InputError, BudgetError: what the readers and presets raise.
     """
     target = Path(folder)
-    _check_free(target)
+    _check_free(target, overwrite)
     with ExitStack() as stack:
         materials = _look(paths, wanted, stack, progress)
         _, recipe = _recipe(materials[0], preset)
@@ -302,9 +305,17 @@ def _listing(images: PreparedImages) -> list[dict[str, Any]]:
     ]
 
 
-def _check_free(folder: Path) -> None:
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"{folder.name} is not empty", fix="name a new folder", code="E_OUTPUT_EXISTS")
+def _check_free(folder: Path, overwrite: bool) -> None:
+    """Refuse a folder that holds anything, or with ``overwrite`` anything that ``prep`` did not write."""
+    if not folder.exists():
+        return
+    foreign = not folder.is_dir() or any(OWN_FILES.fullmatch(file.name) is None for file in folder.iterdir())
+    if foreign or (not overwrite and any(folder.iterdir())):
+        raise UsageError(
+            f"{folder.name} is not empty",
+            fix="name a new folder" if foreign else "name a new folder, or replace the earlier result with --overwrite",
+            code="E_OUTPUT_EXISTS",
+        )
 
 
 def _write(folder: Path, images: PreparedImages, receipt: dict[str, Any], progress: Progress) -> None:
@@ -320,7 +331,7 @@ def _write(folder: Path, images: PreparedImages, receipt: dict[str, Any], progre
             text = json.dumps(receipt, ensure_ascii=False, allow_nan=False, indent=1)
             (made / "receipt.json").write_text(text, encoding="utf-8")
             if folder.exists():
-                folder.rmdir()
+                os.replace(folder, Path(hidden) / "earlier")
             os.replace(made, folder)
     except OSError as error:
         raise UsageError(

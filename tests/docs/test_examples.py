@@ -30,6 +30,23 @@ def test_transcribe() -> None:
     assert len(printed.splitlines()) > 1
 
 
+def test_prepare(tmp_path: Path) -> None:
+    printed = run_example("prepare.py", SAMPLES / "ct_abdomen", tmp_path / "out")
+    assert "pictures:" in printed
+    assert (tmp_path / "out" / "receipt.json").is_file()
+
+
+def test_convert(tmp_path: Path) -> None:
+    printed = run_example("convert.py", SAMPLES / "ct_abdomen", tmp_path / "out")
+    (written,) = (tmp_path / "out").iterdir()
+    assert written.name in printed
+
+
+def test_deidentify(tmp_path: Path) -> None:
+    printed = run_example("deidentify.py", SAMPLES / "ct_abdomen", tmp_path / "out", tmp_path / "key")
+    assert "'written'" in printed
+
+
 def test_every_example_is_tested() -> None:
     tested = Path(__file__).read_text()
     assert [path.name for path in (REPOSITORY / "examples").glob("*.py") if f'"{path.name}"' not in tested] == []

@@ -239,6 +239,12 @@ def test_the_search_for_tissue_reads_a_low_level_only(slide: Slide, monkeypatch:
     assert sum(width * height for _, _, (width, height) in read) <= 1.2 * 250 * 187
 
 
+def test_a_larger_glass_is_searched_at_a_lower_resolution(slide: Slide, made: MadeSlide) -> None:
+    facts = prepare_slide(slide, replace(SMALL, mask_pixels=20_000), size=8).facts  # 46,875 at 8 um
+    assert facts["tissue_mpp_um"] == pytest.approx(16.0, rel=0.01)
+    assert facts["tissue_mm2"] == pytest.approx(made.tissue.sum() * 0.032**2, rel=0.06)
+
+
 def test_the_tutorial_counts_cells_by_their_brightness_and_draws_them_in_random_order(slide: Slide) -> None:
     preset = replace(SLIDE_MEDGEMMA_1_5_TUTORIAL, patch_px=64)
     choice = choose_patches(slide, preset, seed=3)

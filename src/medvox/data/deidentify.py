@@ -36,6 +36,8 @@ SHORT_TEXT, FREE_TEXT = frozenset({"LO", "SH", "CS", "UC"}), frozenset({"LT", "S
 TEMPORAL = frozenset({"DA", "DT", "TM"})
 COUNTS = frozenset({"US", "UL", "SS", "SL", "UV", "SV", "AT"})
 CODED_FREE_TEXT = frozenset({0x00080119, 0x00080120, 0x0008010E})  # LongCodeValue, URNCodeValue, CodingSchemeURL
+DIGITS = frozenset("0123456789")
+FORMS = {"DA": DIGITS | {"."}, "TM": DIGITS | set(".:"), "DT": DIGITS | set(".+-"), "UI": DIGITS | {"."}}
 PATIENT_NAME, PATIENT_ID, PATIENT_AGE = 0x00100010, 0x00100020, 0x00101010
 OLDEST_YEARS = 90
 
@@ -199,8 +201,8 @@ class _Walk:
     def _kept(self, element: DataElement, vr: str) -> DataElement | None:
         if element.VR == "SQ":
             return _made(element.tag, "SQ", [self.data_set(item) for item in element.value])
-        if element.VR in ("UN", "OB") and vr not in ("UN", "OB", "OW"):
-            self.counts["unreadable removed"] += 1  # bytes in place of a value cannot be checked
+        if not _has_form_of(element, vr):
+            self.counts["unreadable removed"] += 1
             return None
         if vr in SHORT_TEXT | FREE_TEXT | {"PN"} and repeats(str(element.value), self._identifiers):
             self.counts["repeated identifier emptied"] += 1
@@ -376,6 +378,16 @@ def _is_safe(source: Dataset, tag: BaseTag) -> bool:
     except Exception:  # no creator, or a value that cannot be parsed: not known to be safe
         return False
     return numeric and (tag.group, tag.element & 0xFF, creator) in profile.SAFE_PRIVATE
+
+
+def _has_form_of(element: DataElement, vr: str) -> bool:
+    """Whether a value can be what its VR says. Bytes in place of a value, or words in place of a number, cannot."""
+    if element.VR in ("UN", "OB") and vr not in ("UN", "OB", "OW"):
+        return False
+    values = [str(value).strip() for value in _listed(element)]
+    if element.is_empty or vr not in FORMS:
+        return vr not in ("DS", "IS") or element.is_empty or all(map(_is_number, values))
+    return all(set(value) <= FORMS[vr] for value in values)
 
 
 def _is_number(value: Any) -> bool:

@@ -31,11 +31,9 @@ from medvox.data.dicom_fragments import FramesLostError, frames_of
 from medvox.data.dicom_header import Header
 from medvox.data.limits import DEFAULT_LIMITS, MIB, Limits
 from medvox.errors import InputError
-from medvox.types import Flag, Voxels
+from medvox.types import Flag
 
 NATIVE = {ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian}
-AIR_HU = -1024  # what padded pixels become: the low end of the widest CT window
-INT16 = np.iinfo(np.int16)
 BITS = {1, 8, 16, 32}
 COLOURS = {
     1: {"MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", ""},
@@ -43,16 +41,6 @@ COLOURS = {
 }
 FLOATS = {"FloatPixelData": "f4", "DoubleFloatPixelData": "f8"}
 SMALL_BYTES = 64 * MIB  # decoded pixels that may be blank, whatever they weigh compressed
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SlicePixels:
-    """One slice in Hounsfield units (R, C), and how many pixels were not taken as they are."""
-
-    hu: Voxels
-    padded: int
-    clipped: int
-    stray_bits: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,32 +77,6 @@ def codec_problem(header: Header) -> Flag | None:
         known = syntax.is_transfer_syntax and not syntax.is_private
     what = syntax.name if known else "an unknown or private transfer syntax"
     return Flag(code="E_DICOM_CODEC", text=f"no decoder for {what} ({header.path.name})")
-
-
-def slice_hu(dataset: Dataset, header: Header) -> SlicePixels:
-    """Decode one image and turn stored values into Hounsfield units: value * RescaleSlope + RescaleIntercept, rounded.
-
-    Padded pixels (PixelPaddingValue) become -1024. Values outside int16 are clipped and counted.
-
-    Raises:
-        InputError: pixel data missing, too short, too long or not decodable.
-    """
-    stored, stray_bits = stored_values(dataset, header)
-    slope, intercept = header.slope or 0.0, header.intercept or 0.0
-    if slope.is_integer() and intercept.is_integer() and abs(slope) < 2**14 and abs(intercept) < 2**29:
-        wide = stored.astype(np.int32) * np.int32(slope) + np.int32(intercept)
-    else:
-        wide = np.rint(stored.astype(np.float64) * slope + intercept).clip(-(2**31), 2**31 - 1).astype(np.int32)
-    padded = 0
-    if header.padding:
-        empty = (stored >= header.padding[0]) & (stored <= header.padding[1])
-        padded = int(empty.sum())
-        wide[empty] = AIR_HU
-    clipped = 0
-    if wide.min() < INT16.min or wide.max() > INT16.max:
-        clipped = int(((wide < INT16.min) | (wide > INT16.max)).sum())
-        wide = wide.clip(INT16.min, INT16.max)
-    return SlicePixels(hu=wide.astype(np.int16), padded=padded, clipped=clipped, stray_bits=stray_bits)
 
 
 def stored_values(dataset: Dataset, header: Header) -> tuple[NDArray[Any], int]:

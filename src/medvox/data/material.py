@@ -112,7 +112,7 @@ def opened(material: Material, progress: Progress = no_progress) -> Iterator[Con
     """
     path, series, wanted = material.path, material.series, material.wanted
     if material.kind == "slide":
-        with open_slide(series.files[0].parent if series else path, mpp=wanted.mpp_um) as slide:
+        with open_slide(series.files[0] if series else path, mpp=wanted.mpp_um) as slide:
             yield slide
     elif material.kind == "page":
         yield read_document(series.files[0] if series else path)

@@ -1,6 +1,6 @@
 """The rules of ``deidentify_notes``: forms of numbers and dates, labels, titles, and the ways names are written.
 
-Every pattern has a group ``value``: what is replaced. Patterns are linear: no nested repetition over the same characters.
+Every pattern has a group ``value``: what is replaced. No repetition nests over the same characters.
 """
 
 from __future__ import annotations
@@ -18,18 +18,21 @@ _DAY = r"(?:0?[1-9]|[12]\d|3[01])"
 _MONTH_NUMBER = r"(?:0?[1-9]|1[0-2])"
 _YEAR = r"(?:19|20)\d\d"
 _STREET = (
-    r"(?:Street|St|Avenue|Ave|Road|Rd|Boulevard|Blvd|Lane|Ln|Drive|Dr|Court|Ct|Place|Pl|Way|Terrace|Parkway|Pkwy|Circle|"
-    r"Highway|Hwy|Square|Trail|Close|Crescent|Row|Alley)"
+    r"(?:Street|St|Avenue|Ave|Road|Rd|Boulevard|Blvd|Lane|Ln|Drive|Dr|Court|Ct|Place|Pl|Way|Terrace|Parkway|Pkwy|"
+    r"Circle|Highway|Hwy|Square|Trail|Close|Crescent|Row|Alley)"
 )
 _STATE = (
-    r"(?:AL|AK|AZ|AR|CA|CO|CT|DE|FL|GA|HI|ID|IL|IN|IA|KS|KY|LA|ME|MD|MA|MI|MN|MS|MO|MT|NE|NV|NH|NJ|NM|NY|NC|ND|OH|OK|OR|"
+    r"(?:AL|AK|AZ|AR|CA|CO|CT|DE|FL|GA|HI|ID|IL|IN|IA|KS|KY|LA|ME|MD|MA|MI|MN|MS|MO|MT|NE|NV|NH|NJ|NM|NY|"
+    r"NC|ND|OH|OK|OR|"
     r"PA|RI|SC|SD|TN|TX|UT|VT|VA|WA|WV|WI|WY|DC)"
 )
 _CITY = r"[A-Z][a-z]+(?:[ -][A-Z][a-z]+){0,2}"
 _ORGANIZATION = (
-    r"(?:Hospital|Medical Cent(?:er|re)|Health Cent(?:er|re)|Clinic|University|Infirmary|Hospice|Nursing Home|Healthcare|"
+    r"(?:Hospital|Medical Cent(?:er|re)|Health Cent(?:er|re)|Clinic|University|Infirmary|Hospice|"
+    r"Nursing Home|Healthcare|"
     r"Health System|Medical Group|Rehabilitation Cent(?:er|re)|Surgery Cent(?:er|re)|Cancer Cent(?:er|re)|Pharmacy|"
-    r"Laborator(?:y|ies)|Associates|Insurance|High School|Elementary School|College|Imaging Cent(?:er|re)|Heart Institute|"
+    r"Laborator(?:y|ies)|Associates|Insurance|High School|Elementary School|College|Imaging Cent(?:er|re)|"
+    r"Heart Institute|"
     r"Cancer Institute|Memorial|Prison|Penitentiary|Shelter)"
 )
 _ID_LABEL = (
@@ -38,7 +41,8 @@ _ID_LABEL = (
     r"member(?: id)|(?:insurance|plan|health plan|beneficiary|subscriber|group|claim)(?: (?:id|number|no))|"
     r"(?:driver'?s )?licen[cs]e(?: (?:number|no))?|DEA|NPI|encounter(?: (?:id|number|no))?|visit (?:id|number|no)|"
     r"case (?:number|no)|specimen(?: (?:id|number|no))|order (?:number|no)|certificate (?:number|no)|passport(?: no)?|"
-    r"(?:licen[cs]e )?plate|VIN|NHS (?:number|no)|medicare(?: (?:id|number|no))?|medicaid(?: (?:id|number|no))?|study id)"
+    r"(?:licen[cs]e )?plate|VIN|NHS (?:number|no)|medicare(?: (?:id|number|no))?|medicaid(?: (?:id|number|"
+    r"no))?|study id)"
 )
 _DEVICE_LABEL = (
     r"(?:serial(?: (?:number|no))?|S/N|SN|device (?:id|identifier)|lot(?: (?:number|no))?|UDI|implant (?:id|no))"
@@ -57,12 +61,13 @@ PATTERNS: dict[str, tuple[re.Pattern[str], ...]] = {
     "URL": _compiled(r"(?P<value>(?:https?://|www\.)[^\s<>\"')\]]+[^\s<>\"')\].,;])"),
     "SSN": _compiled(
         r"(?<![\d-])(?P<value>\d{3}-\d{2}-\d{4})(?![\d-])",
-        rf"\b(?:SSN|SS#|social security(?: (?:number|no))?){_AFTER}(?P<value>[\dxX*]{{3}}[- ]?[\dxX*]{{2}}[- ]?\d{{4}})\b",
+        rf"\b(?:SSN|SS#|social security(?: (?:number|"
+        rf"no))?){_AFTER}(?P<value>[\dxX*]{{3}}[- ]?[\dxX*]{{2}}[- ]?\d{{4}})\b",
     ),
     "FAX": _compiled(rf"\b(?:fax|facsimile)(?: (?:number|no))?{_AFTER}(?P<value>{_PHONE})(?!\d)"),
     "PHONE": _compiled(
         rf"(?<![\d-])(?P<value>{_PHONE})(?![\d-])",
-        rf"\b(?:phone|tel|telephone|cell|mobile|pager|beeper|ext|extension|call(?:ed)?(?: \w+)? (?:at|on))"
+        r"\b(?:phone|tel|telephone|cell|mobile|pager|beeper|ext|extension|call(?:ed)?(?: \w+)? (?:at|on))"
         rf"(?: (?:number|no))?{_AFTER}(?P<value>\+?\d[\d ().-]{{2,18}}\d)(?!\d)",
         r"(?<![\d-])(?P<value>\+\d{1,3}[ -]\d{2,4}[ -]\d{3,4}[ -]?\d{3,4})(?!\d)",
     ),
@@ -76,11 +81,12 @@ PATTERNS: dict[str, tuple[re.Pattern[str], ...]] = {
         rf"(?<![\d./-])(?P<value>{_YEAR}[-/.]{_MONTH_NUMBER}[-/.]{_DAY})(?![\d])",
         rf"(?<![\d./-])(?P<value>{_MONTH_NUMBER}([-/.]){_DAY}\2(?:{_YEAR}|\d\d))(?![\d/-])",
         rf"(?<![\d./-])(?P<value>{_DAY}([-/.]){_MONTH_NUMBER}\2(?:{_YEAR}|\d\d))(?![\d/-])",
-        rf"\b(?P<value>{_MONTH}\.?\s+(?:the\s+)?{_DAY}(?:st|nd|rd|th)?(?:,?\s+(?:of\s+)?{_YEAR})?)\b(?!\s?(?:mg|mm|cm|ml))",
+        rf"\b(?P<value>{_MONTH}\.?\s+(?:the\s+)?{_DAY}(?:st|nd|rd|"
+        rf"th)?(?:,?\s+(?:of\s+)?{_YEAR})?)\b(?!\s?(?:mg|mm|cm|ml))",
         rf"\b(?P<value>{_DAY}(?:st|nd|rd|th)?(?:\s+of)?[ -]{_MONTH}\.?(?:,?[ -]{_YEAR}|[ -]\d\d)?)\b",
         rf"\b(?P<value>{_MONTH}\.?,?\s+(?:of\s+)?{_YEAR})\b",
         rf"\b(?:on|dated|since|until|from|by|before|after|DOS|date)\s*:?\s+(?P<value>{_MONTH_NUMBER}/{_DAY})(?![\d/])",
-        rf"\b(?:date of birth|DOB|born)\b[ :on]*(?P<value>\d{{6,8}})\b",
+        r"\b(?:date of birth|DOB|born)\b[ :on]*(?P<value>\d{6,8})\b",
     ),
     "AGE": _compiled(
         r"\b(?P<value>9\d|1[0-2]\d)(?=[ -]*(?:years?|yrs?|y)[ .-]*(?:old|/?o\b|of age))",
@@ -91,13 +97,16 @@ PATTERNS: dict[str, tuple[re.Pattern[str], ...]] = {
     ),
     "ADDRESS": (
         *_compiled(
-            rf"(?P<value>\b\d{{1,6}}[A-Z]?\s+(?:[NSEW]\.?\s+)?(?:[A-Z][\w'.-]*\s+|\d+(?:st|nd|rd|th)\s+){{1,4}}{_STREET}\b\.?"
+            rf"(?P<value>\b\d{{1,6}}[A-Z]?\s+(?:[NSEW]\.?\s+)?(?:[A-Z][\w'.-]*\s+|\d+(?:st|nd|rd|"
+            rf"th)\s+){{1,4}}{_STREET}\b\.?"
             rf"(?:,?\s*(?:Apt|Apartment|Suite|Ste|Unit|#)\.?\s*\w+)?"
             rf"(?:,?\s+{_CITY},?\s+{_STATE}(?:\s+\d{{5}}(?:-\d{{4}})?)?)?)",
-            rf"(?P<value>\b{_CITY},\s*{_STATE}\b(?:\s+\d{{5}}(?:-\d{{4}})?)?)",
+            rf"(?P<value>\b{_CITY},\s*{_STATE}\s+\d{{5}}(?:-\d{{4}})?)\b",
+            rf"(?P<value>\b{_CITY},\s*(?!MD|PA){_STATE})\b",  # these two are degrees as well
             rf"(?P<value>\b{_STATE}\s+\d{{5}}(?:-\d{{4}})?)\b",
             r"\b(?:from|in|near|of|to) (?P<value>(?:[A-Z][a-z]+ )?(?:[A-Z][a-z]+) (?:County|Township|Village))\b",
-            rf"\b(?:lives in|resides in|resident of|moved (?:here )?from|moved to|visiting from|traveled to|travelled to)"
+            rf"\b(?:lives in|resides in|resident of|moved (?:here )?from|moved to|visiting from|traveled to|"
+            rf"travelled to)"
             rf"\s+(?P<value>{_CITY})",
             ignore_case=False,
         ),
@@ -121,7 +130,8 @@ _PARTICLE = r"(?:(?:van|von|de|der|den|la|le|del|di|da|bin|ibn|al|el|ter|dos)\s+
 _FULL_NAME = rf"(?:{_CAPITAL}\.?)(?:,?[ \t]+{_PARTICLE}{_CAPITAL}\.?){{0,3}}"
 _TITLE = r"(?:Dr|Drs|DR|Mr|MR|Mrs|MRS|Ms|MS|Miss|Prof|Professor|Doctor|Nurse|Rev|Sir|Madam|Sister|Pastor)"
 _CREDENTIAL = (
-    r"(?:M\.?D\.?|D\.?O\.?|R\.?N\.?|N\.?P\.?|P\.?A\.?(?:-C)?|Ph\.?D\.?|DDS|DPM|CRNA|LCSW|FACS|FACC|FRCS|MBBS|PharmD|RPh|"
+    r"(?:M\.?D\.?|D\.?O\.?|R\.?N\.?|N\.?P\.?|P\.?A\.?(?:-C)?|Ph\.?D\.?|DDS|DPM|CRNA|LCSW|FACS|FACC|FRCS|"
+    r"MBBS|PharmD|RPh|"
     r"CNM|LPN|PT|OTR)"
 )
 _NAME_LABEL = (
@@ -130,41 +140,46 @@ _NAME_LABEL = (
     r"anesthesiologist|radiologist|pathologist|cardiologist|consultant|resident|fellow|operator|technologist|"
     r"(?:referring|primary(?: care)?|ordering|requesting|admitting|consulting|interpreting|supervising)"
     r"(?: (?:physician|provider|doctor|clinician|md))?|pcp|physician|provider|clinician|author|"
-    r"(?:electronically |digitally )?(?:signed|dictated|transcribed|reviewed|verified|approved|read|interpreted|reported|"
+    r"(?:electronically |digitally )?(?:signed|dictated|transcribed|reviewed|verified|approved|read|"
+    r"interpreted|reported|"
     r"prepared|performed|seen|examined|authenticated)(?: (?:and|&) \w+)? by|d|t|cc|copy(?: to)?|emergency contact|"
     r"next of kin|guardian|attn|to|from|re|dear)"
 )
 _RELATION = (
     r"(?:wife|husband|spouse|partner|mother|father|mom|dad|son|daughter|sister|brother|aunt|uncle|cousin|niece|nephew|"
-    r"grandson|granddaughter|grandmother|grandfather|friend|neighbor|neighbour|caregiver|roommate|fianc[ée]e?|boyfriend|"
+    r"grandson|granddaughter|grandmother|grandfather|friend|neighbor|neighbour|caregiver|roommate|"
+    r"fianc[ée]e?|boyfriend|"
     r"girlfriend|interpreter|social worker|nurse|therapist|physician|doctor|surgeon|cardiologist|oncologist)"
 )
 # Capitalised words that follow a label or a relation and are nobody's name.
 NOT_NAMES = frozenset(
     """
-    a an and as at by for from general he her his i if in is it male female man woman no none not on or our she the there
-    this to was we with unknown patient physician doctor history medical present reports denies states same self
+    a an and as at by for from general he her his i if in is it male female man woman no none not on or our she the
+    there this to was we with unknown patient physician doctor history medical present reports denies states same self
     date age sex gender room bed unit service department radiology surgery pathology medicine emergency cardiology
     ct mri mr us xr xray pet chest abdomen pelvis head neck brain spine knee hip shoulder left right exam examination
     study procedure operation indication findings impression technique comparison conclusion diagnosis preoperative
     postoperative anesthesia estimated complications specimens disposition condition stable good fair dob mrn id
     number name phone fax address see above below pending noted please thank dear sir madam team staff all none
-    american english spanish jehovah crohn parkinson alzheimer hodgkin foley doppler french
+    sincerely truly regards american english spanish jehovah crohn parkinson alzheimer hodgkin foley doppler french
     """.split()  # noqa: SIM905
+)
+_DEEDS = r"(?:signed|dictated|transcribed|reviewed|seen|examined|performed|referred|read) by"
+_CLOSING = r"(?:sincerely|yours truly|best regards|kind regards|regards|respectfully|thank you|thanks)"
+_LINK = r"(?:,|[ \t]+named|[ \t]+is|[ \t]*\(|:)?[ \t]+"
+_TITLES = frozenset(
+    {"dr", "drs", "mr", "mrs", "ms", "miss", "prof", "professor", "doctor", "nurse", "md", "do", "rn", "np", "pa"}
 )
 _NAME_PATTERNS = (
     re.compile(rf"\b{_TITLE}\.?\s+(?P<value>{_FULL_NAME})"),
-    re.compile(
-        rf"(?P<value>\b{_CAPITAL}\.?(?:[ \t]+{_PARTICLE}{_CAPITAL}\.?){{0,3}}),?[ \t]+{_CREDENTIAL}(?![A-Za-z])"
-    ),
+    re.compile(rf"(?P<value>\b{_FULL_NAME}),?[ \t]+{_CREDENTIAL}(?![A-Za-z])"),
     re.compile(rf"(?m)(?:^|[;|]|\t|  )[ \t]*(?i:{_NAME_LABEL})[ \t]*[:#][ \t]*(?P<value>{_FULL_NAME})"),
-    re.compile(
-        rf"(?i:\b(?:signed|dictated|transcribed|reviewed|seen|examined|performed|referred|read) by)[ \t:]+(?P<value>{_FULL_NAME})"
-    ),
-    re.compile(
-        rf"\b(?i:{_RELATION})(?:,|[ \t]+named|[ \t]+is|[ \t]*\(|:)?[ \t]+(?P<value>{_CAPITAL}(?:[ \t]+{_CAPITAL}){{0,2}})"
-    ),
-    re.compile(rf"\b(?i:patient|pt\.?|named|called|Dear)[ \t]+(?P<value>{_CAPITAL}(?:[ \t]+{_CAPITAL}){{1,2}})"),
+    re.compile(rf"\b(?i:{_DEEDS})[ \t:]+(?P<value>{_FULL_NAME})"),
+    re.compile(rf"\b(?i:{_CLOSING}),?\s+(?P<value>{_FULL_NAME})"),
+    re.compile(rf"\b(?i:{_RELATION}){_LINK}(?P<value>{_CAPITAL}(?:[ \t]+{_CAPITAL}){{0,2}})"),
+    re.compile(rf"\b(?i:patient|pt\.?|named|called|dear)[ \t]+(?P<value>{_CAPITAL}(?:[ \t]+{_CAPITAL}){{1,2}})"),
+    re.compile(rf"(?P<value>\b{_FULL_NAME})[ \t]+(?:is|was)[ \t]+an?[ \t]+[^.\n]{{0,20}}\d{{1,3}}[ -]*(?:y|m|w|d)"),
+    re.compile(rf"(?P<value>\b{_FULL_NAME}),?[ \t]+(?:DOB|born|MRN|age)\b"),
 )
 _TWO_WORDS = re.compile(
     rf"\b(?P<first>{_CAPITAL})(?P<link>,?[ \t]+(?:[A-Z]\.?[ \t]+)?{_PARTICLE})(?P<last>{_CAPITAL})\b"
@@ -179,20 +194,16 @@ def name_spans(text: str) -> Iterator[tuple[int, int]]:
             if span:
                 yield span
     place = 0
-    while match := _TWO_WORDS.search(text, place):
-        first, last = match["first"].lower(), match["last"].lower()
-        place = match.start("last")
+    while pair := _TWO_WORDS.search(text, place):
+        first, last = pair["first"].lower(), pair["last"].lower()
+        place = pair.start("last")
         if first in NOT_NAMES or last in NOT_NAMES:
             continue
-        given_first = first in GIVEN_NAMES and "," not in match["link"]
-        if (
-            given_first
-            or (last in GIVEN_NAMES and first in SURNAMES | AMBIGUOUS)
-            or "," in match["link"]
-            and last in GIVEN_NAMES
-        ):
-            yield match.span()
-            place = match.end()
+        backwards = "," in pair["link"]
+        names = last in GIVEN_NAMES if backwards else first in GIVEN_NAMES
+        if names or (last in GIVEN_NAMES and first in SURNAMES | AMBIGUOUS):
+            yield pair.span()
+            place = pair.end()
     for word in NAME_WORD.finditer(text):
         plain = word[0].lower()
         known = plain in GIVEN_NAMES or plain in SURNAMES
@@ -201,7 +212,8 @@ def name_spans(text: str) -> Iterator[tuple[int, int]]:
 
 
 _EPONYM = re.compile(
-    r"['’]?s?[ -](?:disease|syndrome|sign|test|score|scale|criteria|classification|procedure|operation|maneuver|retractor|"
+    r"['’]?s?[ -](?:disease|syndrome|sign|test|score|scale|criteria|classification|procedure|operation|"
+    r"maneuver|retractor|"
     r"catheter|clamp|forceps|incision|ligament|fracture|nodes?|lesion|stain|suture|drain|tube|needle|stent|filter|cyst|"
     r"pouch|scissors|elevator|approach|technique|point|space|triangle|duct|gland|canal|fascia|tumou?r|fundoplication|"
     r"cannula|dilators?|trocar|speculum|rongeur|lymphoma|esophagus|contracture|mesh|position|knot|reaction|wires?)",
@@ -218,7 +230,11 @@ def _trimmed(text: str, start: int, end: int) -> tuple[int, int] | None:
     words = [(match.start() + start, match.end() + start) for match in NAME_WORD.finditer(text[start:end])]
     kept: list[tuple[int, int]] = []
     for first, last in words:
-        if text[first:last].lower() in NOT_NAMES:
+        word = text[first:last]
+        if not kept and word.lower() in _TITLES:
+            continue
+        initial = kept and len(word) == 1 and word.isupper()
+        if word.lower() in NOT_NAMES | _TITLES and not initial:
             break
         kept.append((first, last))
     if not kept or (len(kept) == 1 and kept[0][1] - kept[0][0] < 2) or _is_eponym(text, kept[-1][1]):

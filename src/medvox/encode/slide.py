@@ -46,6 +46,7 @@ class SlidePreset:
         order: ``spatial`` keeps rows from top to bottom; ``drawn`` is the order of the random choice.
         patch_px: edge of the patches, which lie side by side.
         mask_mpp_um: micrometres per pixel of the picture in which tissue is looked for.
+        mask_pixels: doubled as often as that picture has more pixels than this: 8 um on up to 10 square centimetres.
     """
 
     name: str
@@ -57,6 +58,7 @@ class SlidePreset:
     order: Literal["spatial", "drawn"] = "spatial"
     patch_px: int = 896
     mask_mpp_um: float = 8.0
+    mask_pixels: int = 16_000_000
 
     @property
     def hash(self) -> str:
@@ -247,8 +249,10 @@ def _near_level(slide: Slide, wanted: float) -> float:
 
 def _find_tissue(slide: Slide, preset: SlidePreset, grid_rc: tuple[int, int], stride: float) -> tuple[Mask, float]:
     """Where tissue is, and how many pixels of level 0 one pixel of that mask has."""
-    downsample = _near_level(slide, max(1.0, preset.mask_mpp_um / _known_mpp(slide)))
-    top = slide.levels[0]
+    top, downsample = slide.levels[0], max(1.0, preset.mask_mpp_um / _known_mpp(slide))
+    while top.width * top.height > preset.mask_pixels * downsample**2:
+        downsample *= 2
+    downsample = _near_level(slide, downsample)
     size = (max(1, int(top.width / downsample)), max(1, int(top.height / downsample)))
     picture = slide.read_scaled((0, 0), downsample, size)
     if preset.mask == "hsv":
@@ -307,6 +311,7 @@ def _facts(slide: Slide, preset: SlidePreset, choice: PatchChoice, seed: int) ->
         "magnification": preset.magnification,
         "mpp_um": round(choice.mpp_um, 6),
         "level0_mpp_um": _known_mpp(slide),
+        "tissue_mpp_um": round(_known_mpp(slide) * choice.tissue_downsample, 6),
         "grid_rc": choice.grid_rc,
         "tissue_mm2": round(float(choice.tissue.sum()) * mm_per_pixel**2, 3),
         "tissue_patches": len(choice.candidates),
