@@ -14,7 +14,6 @@ import datetime
 import json
 import os
 import platform
-import re
 import resource
 import subprocess
 import sys
@@ -23,33 +22,19 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from demo_stages import HERE, commit, machine
+
 from medvox import catalog
 from medvox.data.slide import open_slide
 from medvox.encode.slide import choose_patches, prepare_slide
 from medvox.synth.slide import make_slide, write_slide
 
-HERE = Path(__file__).parent
 COMMAND = "python benchmarks/slide_patches.py --write"
 SIZES = ((50_000, 40_000), (100_000, 80_000), (200_000, 160_000))
 LARGE = SIZES[1]
 COUNTS = (32, 63, 126)
 PRESETS = ("slide.medgemma-1.5-5x", "slide.medgemma-1.5-10x", "slide.medgemma-1.5-20x")
 MOST_S, MOST_MIB = 10.0, 700
-
-
-def machine() -> str:
-    cpu = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), flags=re.MULTILINE)
-    memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    name = cpu[1] if cpu else platform.processor()
-    return f"{name}, {os.cpu_count()} cores, {memory_gib:.0f} GiB, Python {platform.python_version()}"
-
-
-def commit() -> str:
-    def git(*words: str) -> str:
-        return subprocess.run(["git", *words], cwd=HERE, capture_output=True, text=True, check=False).stdout.strip()
-
-    changed = " with uncommitted changes" if git("status", "--porcelain", "--untracked-files=no") else ""
-    return (git("rev-parse", "--short", "HEAD") or "none") + changed
 
 
 def one_case(path: str, preset_name: str, count: int) -> None:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from medvox.answer import ask, ask_volume
 from medvox.catalog import WEIGHTS
+from medvox.conversion import convert
 from medvox.data.results import Answer, Transcript
 from medvox.demo import SAMPLES
 from medvox.errors import InputError, MedvoxError, SetupError, UsageError
 from medvox.synth.ct import generate_ct
 from medvox.types import Flag
 
+CT_SAMPLE = SAMPLES / "ct_abdomen"
 QUESTION = "Which body region does this CT scan show?"
 
 
@@ -130,3 +134,25 @@ def test_a_mislabelled_mr_is_not_windowed_as_ct(shared_data: Path, unzip: Callab
 def test_a_report_is_written(tmp_path: Path) -> None:
     ask(QUESTION, SAMPLES / "ct_abdomen", report=tmp_path / "new" / "report.html")
     assert "abdomen" in (tmp_path / "new" / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_zip_of_a_series_is_answered_like_its_folder(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "ct.zip", "w") as archive:
+        for file in sorted(CT_SAMPLE.glob("*.dcm")):
+            archive.write(file, file.name)
+    asked = [ask("Which body region is this?", path) for path in (tmp_path / "ct.zip", CT_SAMPLE)]
+    assert asked[0].answer == asked[1].answer
+    assert asked[0].receipt["sources"] == asked[1].receipt["sources"]
+
+
+def test_nifti_is_answered_when_its_modality_is_said(tmp_path: Path) -> None:
+    convert(CT_SAMPLE, tmp_path / "ct.nii.gz")
+    answer = ask("Which body region is this?", tmp_path / "ct.nii.gz", modality="CT")
+    assert answer.label == ask("Which body region is this?", CT_SAMPLE).label
+
+
+def test_what_is_no_ct_is_refused(tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((20, 20), np.uint8)).save(tmp_path / "photo.png")
+    with pytest.raises(InputError) as refusal:
+        ask("What is this?", tmp_path / "photo.png")
+    assert refusal.value.code == "E_ASK_KIND"

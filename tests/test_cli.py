@@ -248,7 +248,7 @@ def test_ask_a_text_file_named_dcm(tmp_path: Path) -> None:
     done = run("ask", "What is this?", tmp_path / "note.dcm", "--json")
     assert done.returncode == 3
     assert "SECRET" not in done.stdout + done.stderr
-    assert error_of(done)["code"] == "E_DICOM_UNREADABLE"
+    assert error_of(done)["code"] == "E_ASK_KIND"
 
 
 def test_inspect_names_the_file_it_left_out(tmp_path: Path) -> None:

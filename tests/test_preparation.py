@@ -137,7 +137,7 @@ def test_kinds_are_not_mixed(write_ct: WriteCt, picture: Path, tmp_path: Path) -
 def test_sound_cannot_be_shown(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     path.write_bytes(b"RIFF\x24\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x80>\0\0\0}\0\0\x02\0\x10\0data\0\0\0\0")
-    with pytest.raises(UsageError) as refusal:
+    with pytest.raises(InputError) as refusal:
         plan([path])
     assert refusal.value.code == "E_NOT_SHOWABLE"
 

@@ -14,7 +14,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from medvox.catalog import DEFAULT_VLM, resolve_model
-from medvox.data.dicom import choose_series, find_study, read_volume
+from medvox.data.archive import unpacked
+from medvox.data.material import Wanted, look, read_one_volume
 from medvox.data.results import Answer, Box, Transcript
 from medvox.data.volume import PHANTOM, Source, Volume
 from medvox.encode.batch import to_pixel_values
@@ -36,6 +37,7 @@ from medvox.types import Flag, Progress, no_progress, to_json
 
 FINAL_MARK = "Final Answer:"
 UNSURE_BELOW = 0.7
+NOT_CT = {"mri": "an MR scan", "xray": "a picture", "slide": "a slide", "page": "a document"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,22 +70,23 @@ class Stopwatch:
 
 def ask(
     question: str | Transcript, path: Path | None, *, model: str | None = None, series: str | None = None,
-    max_new_tokens: int = 512, report: Path | None = None, progress: Progress = no_progress,
+    modality: str = "", max_new_tokens: int = 512, report: Path | None = None, progress: Progress = no_progress,
 ) -> Answer:  # fmt: skip
     """Answer a question about the CT series at ``path``.
 
     Args:
         question: the question, or the transcript of a spoken one.
-        path: a DICOM file, or a folder that holds the series.
+        path: a DICOM file, a folder or zip that holds the series, or a NIfTI file.
         model: name or folder of the vision-language model; the small one that ships when None.
-        series: SeriesInstanceUID, needed when the folder holds several.
+        series: key of the series, needed when the folder holds several.
+        modality: ``CT`` for a NIfTI file in Hounsfield units, which does not say so itself.
         max_new_tokens: the answer may not be longer.
         report: where to write the HTML report, if anywhere.
         progress: told about long steps.
 
     Raises:
         UsageError: no question, no images, or a choice between series is needed.
-        InputError: the series cannot be read safely.
+        InputError: the series cannot be read safely, or it is no CT (``E_ASK_KIND``).
         SetupError: the model is missing.
         BudgetError: the prompt does not fit the model's context.
         ModelError: the model gave unusable numbers.
@@ -91,13 +94,19 @@ def ask(
     if path is None:
         raise UsageError("no image was given", fix="Name the folder of a CT series.", code="E_NO_IMAGE")
     watch = Stopwatch()
-    with watch.stage("read"):
-        study = find_study(path, progress=progress)
-        chosen, reason = choose_series(study, series)
-        volume = read_volume(chosen, progress=progress)
+    with watch.stage("read"), unpacked(path) as root:
+        material = look(root, Wanted(series=series, modality=modality), progress)
+        if material.kind != "ct":
+            raise InputError(
+                f"{path.name} is {NOT_CT[material.kind]}, and questions are answered about CT only so far",
+                fix="give a CT series; medvox prep makes the pictures of everything else",
+                code="E_ASK_KIND",
+            )
+        volume = read_one_volume(material, progress)
     answer = ask_volume(
-        question, volume, reason=reason, model=model, max_new_tokens=max_new_tokens, watch=watch, progress=progress
-    )
+        question, volume, reason=material.reason, model=model, max_new_tokens=max_new_tokens, watch=watch,
+        progress=progress,
+    )  # fmt: skip
     if report is not None:
         write_report(report, answer, volume)
     return answer

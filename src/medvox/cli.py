@@ -109,10 +109,16 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _add_ask(command: argparse.ArgumentParser) -> None:
     command.usage = "medvox ask [options] QUESTION PATH\n       medvox ask [options] --speech FILE PATH"
-    command.add_argument("words", metavar="QUESTION PATH", nargs="+", help="the question, then a folder or DICOM file")
+    command.add_argument(
+        "words",
+        metavar="QUESTION PATH",
+        nargs="+",
+        help="the question, then a DICOM file, folder or zip, or a NIfTI file",
+    )
     command.add_argument("--speech", metavar="FILE", type=Path, help="a recording of the question, instead of QUESTION")
     command.add_argument("--speech-model", metavar="NAME", help="the model that recognises --speech")
     command.add_argument("--series", metavar="UID", help="the series to use when PATH holds several")
+    command.add_argument("--modality", choices=["CT"], help="what a NIfTI file holds; it does not say so itself")
     command.add_argument("--model", metavar="NAME", help="a name from `medvox models list`, or a model folder")
     command.add_argument("--report", metavar="FILE", type=Path, help="write an HTML report here as well")
     command.add_argument("--max-new-tokens", metavar="N", type=_positive, default=512, help="default: 512")
@@ -188,6 +194,7 @@ def run_ask(args: argparse.Namespace, progress: ProgressBar) -> int:
         path,
         model=args.model,
         series=args.series,
+        modality=args.modality or "",
         max_new_tokens=args.max_new_tokens,
         report=args.report,
         progress=progress,

@@ -19,13 +19,17 @@ from medvox.errors import SetupError
 
 State = Literal["ok", "note", "bad"]  # note: works, but something optional is missing
 
-PACKAGES = ("torch", "numpy", "pydicom", "pillow", "pylibjpeg-openjpeg", "pyjpegls", "soundfile", "soxr")
+PACKAGES = (
+    "torch", "numpy", "pydicom", "pillow", "pylibjpeg-openjpeg", "pyjpegls", "python-gdcm", "nibabel",
+    "openslide-python", "openslide-bin", "pypdfium2", "soundfile", "soxr",
+)  # fmt: skip
 HUB_PACKAGES = ("safetensors", "tokenizers")
 SUMS = WEIGHTS / "SHA256SUMS"  # as written by sha256sum, relative to WEIGHTS; `make sums` renews it
 CODECS = {
     "JPEG 2000": "1.2.840.10008.1.2.4.90",
     "JPEG-LS": "1.2.840.10008.1.2.4.80",
     "JPEG baseline": "1.2.840.10008.1.2.4.50",
+    "JPEG lossless": "1.2.840.10008.1.2.4.70",
     "RLE": "1.2.840.10008.1.2.5",
 }
 SOUND_FORMATS = ("WAV", "FLAC", "MP3", "OGG")
@@ -52,6 +56,7 @@ def examine() -> tuple[Check, ...]:
         *(_package(name) for name in (*PACKAGES, *HUB_PACKAGES)),
         *_image_codecs(),
         _sound_formats(),
+        _more_sound_formats(),
         *(_model(name) for name in MODELS),
         _models_folder(user_models()),
     )
@@ -102,6 +107,15 @@ def _sound_formats() -> Check:
             name="sound", state="note", found=f"cannot read {', '.join(missing)}", fix="pip install -U soundfile"
         )
     return Check(name="sound", state="ok", found=f"reads {', '.join(SOUND_FORMATS)}")
+
+
+def _more_sound_formats() -> Check:
+    try:
+        return Check(name="sound in films", state="ok", found=f"reads M4A, MP4, WEBM (av {metadata.version('av')})")
+    except metadata.PackageNotFoundError:
+        return Check(
+            name="sound in films", state="note", found="M4A, MP4, WEBM are not read", fix="pip install 'medvox[audio]'"
+        )
 
 
 def _model(name: str) -> Check:

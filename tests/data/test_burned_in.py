@@ -1,4 +1,4 @@
-"""Writing drawn by Pillow is found, ordinary pictures are left alone. Rates are measured in benchmarks/burned_in_text.py."""
+"""Writing drawn by Pillow is found, ordinary pictures are left alone. For rates see benchmarks/burned_in_text.py."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ import gzip
 import json
 import re
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -73,7 +74,7 @@ def test_spans_name_places_of_the_original() -> None:
 def test_spans_are_in_order_and_do_not_overlap() -> None:
     for seed in range(30):
         spans = find_identifiers(planted_note(seed).text)
-        assert all(one.end <= other.start for one, other in zip(spans, spans[1:], strict=False))
+        assert all(one.end <= other.start for one, other in pairwise(spans))
 
 
 def test_generated_notes_tell_the_truth_about_themselves() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[2]
@@ -42,9 +43,9 @@ def test_convert(tmp_path: Path) -> None:
     assert written.name in printed
 
 
-def test_deidentify(tmp_path: Path) -> None:
-    printed = run_example("deidentify.py", SAMPLES / "ct_abdomen", tmp_path / "out", tmp_path / "key")
-    assert "'written'" in printed
+def test_deidentify(tmp_path: Path, write_ct: Callable[..., list[Path]]) -> None:
+    printed = run_example("deidentify.py", write_ct(3)[0].parent, tmp_path / "out", tmp_path / "key")
+    assert "'written': 3" in printed
 
 
 def test_every_example_is_tested() -> None:

@@ -2,35 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from transformers import Gemma3Config, Gemma3ForConditionalGeneration, LasrCTCConfig, LasrForCTC
 
 from medvox.models import conformer
+from medvox.models.published import MEDGEMMA_1_5_4B
 from medvox.models.vlm import MedGemma, VlmConfig
 from medvox.models.weights import _own_name, _published_name
 
-MEDGEMMA: dict[str, Any] = {  # the fields that decide the sizes of google/medgemma-1.5-4b-it
-    "model_type": "gemma3",
-    "text_config": {
-        "hidden_size": 2560,
-        "intermediate_size": 10240,
-        "num_hidden_layers": 34,
-        "rope_scaling": {"factor": 8.0, "rope_type": "linear"},
-        "sliding_window": 1024,
-    },
-    "vision_config": {
-        "model_type": "siglip_vision_model",
-        "hidden_size": 1152,
-        "image_size": 896,
-        "intermediate_size": 4304,
-        "num_attention_heads": 16,
-        "num_hidden_layers": 27,
-        "patch_size": 14,
-        "vision_use_head": False,
-    },
-}
+MEDGEMMA = MEDGEMMA_1_5_4B.to_hub()
 
 
 def _shapes(module: torch.nn.Module) -> dict[str, tuple[int, ...]]:

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from medvox.data.note_rules import NAME_WORD, PATTERNS, name_spans
+from medvox.data.unknown_names import unknown_names
 
 CATEGORIES = (
     "NAME",
@@ -88,7 +89,7 @@ def find_identifiers(text: str) -> tuple[Span, ...]:
             for match in pattern.finditer(text):
                 take(*match.span("value"), category)
         if category == "NAME":
-            names = list(name_spans(text))
+            names = [*name_spans(text), *unknown_names(text)]
             for start, end in names:
                 take(start, end, category)
             for start, end in _again(text, names):

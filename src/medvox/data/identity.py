@@ -1,55 +1,46 @@
 """Which kinds of identifying content DICOM headers hold: counts by category, never a value.
 
-Beside the readers; the verb ``inspect`` shows it. It looks and changes nothing; ``deidentify`` removes. Values are not
-judged: a made-up name counts like a real one.
+Beside the readers; the verb ``inspect`` shows it. It looks and changes nothing; ``deidentify`` removes. What counts is
+what the basic profile would not leave as it is. Values are not judged: a made-up name counts like a real one.
 
-Source: the categories of the HIPAA safe harbor list, as far as DICOM attributes hold them (PS3.15 Annex E).
+Source: DICOM PS3.15 table E.1-1, as in ``deidentify_profile``.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from pydicom import DataElement, Dataset
+from pydicom import Dataset
+from pydicom.datadict import dictionary_has_tag, dictionary_VR
+from pydicom.tag import BaseTag
 
+from medvox.data import deidentify_profile as profile
+from medvox.data.deidentify import FREE_TEXT, TEMPORAL, Options, deed_for
+from medvox.data.deidentify_pixels import declared_writing
 from medvox.data.dicom_file import quiet_pydicom, read_dataset_file
 from medvox.errors import MedvoxError
 
-IDS = (
-    "PatientID", "OtherPatientIDs", "AccessionNumber", "StudyID", "AdmissionID", "IssuerOfPatientID",
-    "MedicalRecordLocator",
-)  # fmt: skip
-PLACES = (
-    "InstitutionName", "InstitutionAddress", "InstitutionalDepartmentName", "StationName", "PatientAddress",
-    "CountryOfResidence", "RegionOfResidence", "CurrentPatientLocation", "PatientTelephoneNumbers",
-)  # fmt: skip
-DEVICES = ("DeviceSerialNumber", "DetectorID", "PlateID", "GantryID", "DeviceUID")
-FREE_TEXT = (
-    "StudyDescription", "SeriesDescription", "ProtocolName", "PatientComments", "ImageComments",
-    "AdditionalPatientHistory", "RequestedProcedureDescription", "ReasonForStudy", "MedicalAlerts", "Allergies",
-    "Occupation",
-)  # fmt: skip
-
-BY_VR = {"PN": "names", "DA": "dates", "DT": "dates"}
-BY_KEYWORD = {"ids": IDS, "places": PLACES, "devices": DEVICES, "free_text": FREE_TEXT}
+PLACES = ("Institution", "Station", "Address", "Location", "Telephone", "Country", "Region", "GPS", "Department")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Identity:
-    """Elements with content, by category, over the files that were looked at.
+    """Elements with content, by category, nested ones included, over the files that were looked at. They add up.
 
     Attributes:
         names: of persons, the patient's, physicians' and operators'.
-        ids: of patient, visit and request.
-        dates: and date-times.
-        places: institutions, addresses, telephone numbers.
+        ids: numbers and codes of patients, visits, requests and trials.
+        dates: dates, times and date-times.
+        places: institutions, addresses, telephone numbers, stations.
         devices: serial numbers and the like.
+        characteristics: age, sex, size, weight and alike.
         free_text: descriptions and comments, where people write names.
         private: elements of manufacturers, whose meaning is not public.
-        burned_in: files that say that their pixels show text.
+        unreadable: elements whose value cannot be parsed.
+        burned_in: files that say that their pixels show text, or whose kind usually does and that do not deny it.
     """
 
     names: int = 0
@@ -57,9 +48,14 @@ class Identity:
     dates: int = 0
     places: int = 0
     devices: int = 0
+    characteristics: int = 0
     free_text: int = 0
     private: int = 0
+    unreadable: int = 0
     burned_in: int = 0
+
+    def __add__(self, other: Identity) -> Identity:
+        return Identity(**{item.name: getattr(self, item.name) + getattr(other, item.name) for item in fields(self)})
 
     def as_dict(self) -> dict[str, int]:
         """The counts as a JSON object."""
@@ -68,36 +64,51 @@ class Identity:
 
 def identity_summary(paths: Iterable[Path]) -> Identity:
     """Count identifying content in the headers of DICOM files; what cannot be read counts as nothing."""
-    counts: Counter[str] = Counter()
+    total = Identity()
     for path in paths:
         try:
-            dataset = read_dataset_file(path)
+            total += identity_of(read_dataset_file(path))
         except MedvoxError:
             continue
-        with quiet_pydicom():
-            counts.update(_categories(dataset))
+    return total
+
+
+def identity_of(dataset: Dataset) -> Identity:
+    """Count identifying content in one header."""
+    with quiet_pydicom():
+        counts = Counter(_categories(dataset))
+        counts["burned_in"] = int(bool(declared_writing(dataset)))
     return Identity(**counts)
 
 
 def _categories(dataset: Dataset) -> Iterator[str]:
-    try:
-        elements = list(dataset)
-    except Exception:  # a damaged element; pydicom documents no single kind of error
-        return
-    for element in elements:
-        if element.VR == "SQ":
-            for item in element.value or ():
-                yield from _categories(item)
-        elif element.value not in (None, "", b"") and (category := _category(element)):
-            yield category
+    """The category of each identifying element with content."""
+    for tag in list(dataset.keys()):
+        if tag.element == 0 or tag.is_private_creator:
+            continue
+        try:
+            element = dataset[tag]
+            if element.VR == "SQ" and not tag.is_private:
+                for item in element.value:
+                    yield from _categories(item)
+            elif not element.is_empty and (category := _category(tag, element.keyword)):
+                yield category
+        except Exception:  # values are parsed on access and pydicom raises many kinds; counted, never shown
+            yield "unreadable"
 
 
-def _category(element: DataElement) -> str:
+def _category(tag: BaseTag, keyword: str) -> str:
     """The category of an element that holds something; empty for what identifies nobody."""
-    if element.tag.is_private:
+    if tag.is_private:
         return "private"
-    if element.keyword == "BurnedInAnnotation":
-        return "burned_in" if str(element.value).upper() == "YES" else ""
-    if element.VR in BY_VR:
-        return BY_VR[element.VR]
-    return next((name for name, keywords in BY_KEYWORD.items() if element.keyword in keywords), "")
+    vr = dictionary_VR(tag).split(" or ")[0] if dictionary_has_tag(tag) else ""
+    if vr in ("", "UI") or deed_for(tag, vr, Options()) == "keep":
+        return ""
+    if vr == "PN" or vr in TEMPORAL:
+        return "names" if vr == "PN" else "dates"
+    if any(place in keyword for place in PLACES):
+        return "places"
+    for category, tags in (("characteristics", profile.CHARACTERISTICS), ("devices", profile.DEVICE)):
+        if tag in tags:
+            return category
+    return "free_text" if tag in profile.DESCRIPTORS or vr in FREE_TEXT else "ids"

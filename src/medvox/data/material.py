@@ -20,7 +20,7 @@ from medvox.data.nifti import find_nifti, read_nifti
 from medvox.data.picture import Picture, read_picture
 from medvox.data.slide import Slide, open_slide
 from medvox.data.volume import Series, Source, Volume
-from medvox.errors import UsageError
+from medvox.errors import InputError, UsageError
 from medvox.types import Flag, Progress, no_progress
 
 MaterialKind = Literal["ct", "mri", "xray", "slide", "page"]
@@ -77,9 +77,9 @@ def look(path: Path, wanted: Wanted = NOT_SAID, progress: Progress = no_progress
     """Find out what a file or folder is, from its headers.
 
     Raises:
-        InputError: nothing there, nothing readable, or the series is refused.
-        UsageError: a series must be chosen (``E_SERIES_CHOICE``), a modality stated (``E_NIFTI_MODALITY``), or it is
-            nothing that a model can be shown (``E_NOT_SHOWABLE``).
+        InputError: nothing there, nothing readable, the series is refused, or it is nothing that a model can be shown
+            (``E_NOT_SHOWABLE``).
+        UsageError: a series must be chosen (``E_SERIES_CHOICE``) or a modality stated (``E_NIFTI_MODALITY``).
     """
     kind = kind_of(path)
     if kind is Kind.NIFTI:
@@ -122,6 +122,26 @@ def opened(material: Material, progress: Progress = no_progress) -> Iterator[Con
         yield read_nifti(path, modality=wanted.modality)
     elif series:
         yield read_volumes(series, progress=progress)
+
+
+def read_one_volume(material: Material, progress: Progress = no_progress) -> Volume:
+    """The only volume of a material.
+
+    Raises:
+        UsageError: it holds several (``E_SERIES_4D``).
+        InputError, BudgetError: what the reader of the format raises.
+    """
+    count = material.series.volumes if material.series else 0
+    if count != 1:
+        raise UsageError(
+            f"{material.path.name} holds {count} volumes, one is needed",
+            fix="Write them as files of their own with medvox convert, and give one.",
+            code="E_SERIES_4D",
+        )
+    with opened(material, progress) as content:
+        volume = content[0] if isinstance(content, tuple) else None
+        assert isinstance(volume, Volume)
+        return volume
 
 
 def sources_of(content: Content) -> tuple[Source, ...]:
@@ -174,8 +194,8 @@ def _volumes(path: Path, series: Series, reason: str, wanted: Wanted, modality: 
     )
 
 
-def _not_showable(path: Path, why: str) -> UsageError:
-    return UsageError(
+def _not_showable(path: Path, why: str) -> InputError:
+    return InputError(
         f"{path.name} {why}",
         fix="give CT or MR, an X-ray or another picture, a slide, or a document; see: medvox inspect PATH",
         code="E_NOT_SHOWABLE",

@@ -127,13 +127,13 @@ PATTERNS: dict[str, tuple[re.Pattern[str], ...]] = {
 NAME_WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 _CAPITAL = r"[A-Z][^\W\d_]*(?:['’-][A-Z]?[^\W\d_]+)*"
 _PARTICLE = r"(?:(?:van|von|de|der|den|la|le|del|di|da|bin|ibn|al|el|ter|dos)\s+){0,2}"
-_FULL_NAME = rf"(?:{_CAPITAL}\.?)(?:,?[ \t]+{_PARTICLE}{_CAPITAL}\.?){{0,3}}"
 _TITLE = r"(?:Dr|Drs|DR|Mr|MR|Mrs|MRS|Ms|MS|Miss|Prof|Professor|Doctor|Nurse|Rev|Sir|Madam|Sister|Pastor)"
 _CREDENTIAL = (
     r"(?:M\.?D\.?|D\.?O\.?|R\.?N\.?|N\.?P\.?|P\.?A\.?(?:-C)?|Ph\.?D\.?|DDS|DPM|CRNA|LCSW|FACS|FACC|FRCS|"
     r"MBBS|PharmD|RPh|"
     r"CNM|LPN|PT|OTR)"
 )
+_FULL_NAME = rf"(?:{_CAPITAL}\.?)(?:,?[ \t]+{_PARTICLE}(?!{_CREDENTIAL}(?![a-z])){_CAPITAL}\.?){{0,3}}"
 _NAME_LABEL = (
     r"(?:(?:patient|full|legal|first|last|family|given|maiden|surname|contact|mother'?s|father'?s|spouse'?s)\s*name|"
     r"name of patient|name|patient|pt|surgeon|assistant(?: surgeon)?|attending(?: physician| surgeon)?|"
@@ -142,7 +142,7 @@ _NAME_LABEL = (
     r"(?: (?:physician|provider|doctor|clinician|md))?|pcp|physician|provider|clinician|author|"
     r"(?:electronically |digitally )?(?:signed|dictated|transcribed|reviewed|verified|approved|read|"
     r"interpreted|reported|"
-    r"prepared|performed|seen|examined|authenticated)(?: (?:and|&) \w+)? by|d|t|cc|copy(?: to)?|emergency contact|"
+    r"prepared|performed|seen|examined|authenticated)(?: (?:and|&) \w+)? by|d|t|cc|cop(?:y|ies)(?: to)?|emergency contact|"
     r"next of kin|guardian|attn|to|from|re|dear)"
 )
 _RELATION = (
@@ -154,8 +154,13 @@ _RELATION = (
 # Capitalised words that follow a label or a relation and are nobody's name.
 NOT_NAMES = frozenset(
     """
+    they it who which family parents caregiver pt patients child boy girl baby infant mr mrs ms dr everyone nobody
+    today yesterday currently then also both but when while after before since because although however therefore
+    another each this these those his her their my our your its
     a an and as at by for from general he her his i if in is it male female man woman no none not on or our she the
     there this to was we with unknown patient physician doctor history medical present reports denies states same self
+    wife husband spouse partner mother father mom dad son daughter sister brother aunt uncle cousin niece nephew
+    signed dictated electronically digitally reviewed
     date age sex gender room bed unit service department radiology surgery pathology medicine emergency cardiology
     ct mri mr us xr xray pet chest abdomen pelvis head neck brain spine knee hip shoulder left right exam examination
     study procedure operation indication findings impression technique comparison conclusion diagnosis preoperative
@@ -165,8 +170,14 @@ NOT_NAMES = frozenset(
     """.split()  # noqa: SIM905
 )
 _DEEDS = r"(?:signed|dictated|transcribed|reviewed|seen|examined|performed|referred|read) by"
+_PERSONAL = (
+    r"(?:denies|denied|reports|reported|states|stated|complains|complained|agrees|agreed|says|said|feels|felt|admits|"
+    r"admitted|is feeling|was feeling|lives|works|smokes|drinks|understands|wishes|declined|declines|tolerated|asked|"
+    r"called|told|returns|returned|is doing|did well|is here|was here|is accompanied)"
+)
 _CLOSING = r"(?:sincerely|yours truly|best regards|kind regards|regards|respectfully|thank you|thanks)"
 _LINK = r"(?:,|[ \t]+named|[ \t]+is|[ \t]*\(|:)?[ \t]+"
+_SIGNING = frozenset({"signed", "sincerely", "dear", "electronically", "patient"})
 _TITLES = frozenset(
     {"dr", "drs", "mr", "mrs", "ms", "miss", "prof", "professor", "doctor", "nurse", "md", "do", "rn", "np", "pa"}
 )
@@ -176,8 +187,12 @@ _NAME_PATTERNS = (
     re.compile(rf"(?m)(?:^|[;|]|\t|  )[ \t]*(?i:{_NAME_LABEL})[ \t]*[:#][ \t]*(?P<value>{_FULL_NAME})"),
     re.compile(rf"\b(?i:{_DEEDS})[ \t:]+(?P<value>{_FULL_NAME})"),
     re.compile(rf"\b(?i:{_CLOSING}),?\s+(?P<value>{_FULL_NAME})"),
-    re.compile(rf"\b(?i:{_RELATION}){_LINK}(?P<value>{_CAPITAL}(?:[ \t]+{_CAPITAL}){{0,2}})"),
-    re.compile(rf"\b(?i:patient|pt\.?|named|called|dear)[ \t]+(?P<value>{_CAPITAL}(?:[ \t]+{_CAPITAL}){{1,2}})"),
+    re.compile(rf"\b(?i:{_RELATION}){_LINK}(?P<value>{_FULL_NAME})"),
+    re.compile(rf"\b(?i:patient|pt\.?|named|called|dear)[ \t]+(?P<value>{_CAPITAL},?[ \t]+{_FULL_NAME})"),
+    re.compile(rf"(?m)(?:^|[.!?][ \t])[ \t]*(?P<value>{_CAPITAL}(?:[ \t]+{_CAPITAL}){{0,2}})[ \t]+{_PERSONAL}\b"),
+    re.compile(
+        rf"(?m)^[ \t]*(?P<value>{_CAPITAL}(?:[ \t]+{_CAPITAL}\.?){{1,3}})[ \t]*\n[ \t]*\d{{1,6}}[A-Z]?[ \t]+[A-Z0-9]"
+    ),
     re.compile(rf"(?P<value>\b{_FULL_NAME})[ \t]+(?:is|was)[ \t]+an?[ \t]+[^.\n]{{0,20}}\d{{1,3}}[ -]*(?:y|m|w|d)"),
     re.compile(rf"(?P<value>\b{_FULL_NAME}),?[ \t]+(?:DOB|born|MRN|age)\b"),
 )
@@ -231,7 +246,7 @@ def _trimmed(text: str, start: int, end: int) -> tuple[int, int] | None:
     kept: list[tuple[int, int]] = []
     for first, last in words:
         word = text[first:last]
-        if not kept and word.lower() in _TITLES:
+        if not kept and word.lower() in _TITLES | _SIGNING:
             continue
         initial = kept and len(word) == 1 and word.isupper()
         if word.lower() in NOT_NAMES | _TITLES and not initial:

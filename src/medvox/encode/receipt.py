@@ -17,7 +17,10 @@ RESEARCH_USE = (
     "Research use only. Not a medical device. This answer is preliminary and may be wrong; a qualified person must "
     "review it before it is used for anything."
 )
-_PACKAGES = ("medvox", "numpy", "pillow", "pydicom", "soundfile", "tokenizers", "torch")
+_PACKAGES = (
+    "medvox", "nibabel", "numpy", "openslide-bin", "openslide-python", "pillow", "pydicom", "pyjpegls",
+    "pylibjpeg-openjpeg", "pypdfium2", "python-gdcm", "soundfile", "soxr", "tokenizers", "torch",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,7 +1,7 @@
 """Notes with planted identifiers whose places are known. For the tests and figures of ``deid``.
 
-Two sets of templates: ``DEVELOPMENT`` was open while the rules were written, ``HELD_OUT`` is for the score only. Two
-thirds of the names are outside of the lists that the rules know.
+Two sets of templates: ``DEVELOPMENT`` was open while the rules were written, ``HELD_OUT`` is for the score only: whoever
+looks at its misses and changes a rule has to write new ones. Two thirds of the names are outside of the rules' lists.
 """
 
 from __future__ import annotations
@@ -66,8 +66,6 @@ Thank you for referring Mr. {SURNAME}, whom I saw in clinic on {DATE}. Blood pre
 He was born in {TOWNLINE} and works for the city. Please call {PHONE}.
 Sincerely, {NAME}, M.D.
 """,
-)
-HELD_OUT = (
     """RADIOLOGY REPORT
 Name: {NAME}          Medical record number: {ID}
 Date of birth: {DATE}     Accession {ID}
@@ -82,13 +80,13 @@ Read by: {NAME}, MD
 Pt {NAME} brought in by EMS from {ADDRESS}. Daughter, {GIVEN}, is at bedside (cell {PHONE}).
 Seen at {ORGANIZATION} in {MONTHYEAR} for the same complaint. Insurance: member ID {ID}. SSN: {SSN}.
 PMH: COPD, CHF (EF 35-40%), DM2. Meds: metoprolol 25 mg BID, lisinopril 10 mg. Vitals 98.6 F, 112/70, 18, 97%.
-Plan discussed with {NAME} RN. Follow up with {TITLED} within 7 days.
+Plan discussed with {NAME} RN. Follow up with {TITLE} {SURNAME} within 7 days.
 """,
     """{NAMECAPS}
 {ADDRESS}
 Tel. {PHONE} / Fax: {FAX} / {EMAIL}
 
-To whom it may concern: I have been treating {TITLED} since {DATE} for multiple sclerosis. She was last examined on
+To whom it may concern: I have been treating {TITLE} {SURNAME} since {DATE} for multiple sclerosis. She was last examined on
 {DATE}. Her infusion pump (S/N {DEVICE}) was replaced on {DATE}. Her records can be seen at {URL}.
 Yours truly,
 {NAME}
@@ -103,10 +101,55 @@ placed. A Babcock clamp was used. The implant, lot {DEVICE}, was inserted. Estim
 Copies to: {NAME}; {ORGANIZATION}
 """,
     """Progress note {DATE}
-{GIVEN} is feeling better today. Her husband {GIVEN} agrees with the plan. She was told by {TITLED} that the biopsy of
+{GIVEN} is feeling better today. Her husband {GIVEN} agrees with the plan. She was told by {TITLE} {SURNAME} that the biopsy of
 {DAYMONTH} was benign. Social: former smoker, worked at {ORGANIZATION} until {MONTHYEAR}. Remote log-in from {IP}.
 Next visit {DATE}; sister {NAME} will drive. Pager {PHONE}.
 d: {DATE}  t: {DATE}
+""",
+)
+HELD_OUT = (
+    """{ORGANIZATION}
+CONSULTATION
+
+Re: {NAME}            Chart no. {ID}
+Consult date: {DATE}      Requested by: {NAME}
+
+I was asked by {TITLE} {SURNAME} to see this {AGE} y.o. right-handed woman. History is taken from her and from her
+brother {NAME}, who flew in on {DATE}. {GIVEN} had a fall in {MONTHYEAR}. She moved from {TOWNLINE} in 2011.
+Exam: strength 4/5 in the left arm, reflexes 2+. Babinski sign absent. MRI of the brain from {DATE} was reviewed with
+{NAME}, our neuroradiologist. Impression: small vessel disease.
+{NAME}, MD, PhD    (office {PHONE}, fax {FAX})
+""",
+    """<Admission note, typed by {GIVEN}>
+{SURNAME}, {GIVEN}; DOB {DATE}; visit number {ID}; room 12B
+CC: shortness of breath. HPI: {SURNAME} was well until {DAYMONTH}. The family ({GIVEN} and {GIVEN}) called 911 from
+{ADDRESS}. Paramedics gave 40 mg furosemide IV. Last echo {DATE} at {ORGANIZATION}: EF 30%.
+Allergies: penicillin. Code status was discussed with {NAME} (health care proxy, {PHONE}).
+A/P: 1) CHF: diuresis 2) CKD stage 3. Signed out to {SURNAME}. Attending {NAME} agrees.
+""",
+    """From: {EMAIL}
+To: {EMAIL}
+Sent: {DATE}
+Subject: {NAME}
+
+Hi {GIVEN},
+could you look at the scans of {NAME} (medical record no. {ID})? They are at {URL}. The old ones came from
+{ORGANIZATION}. He is {AGE} years old and has had a stent (serial no. {DEVICE}) since {MONTHYEAR}.
+His social security number is {SSN}. I am at {PHONE} until Friday.
+Best, {GIVEN}
+""",
+    """DEATH SUMMARY
+The decedent, {NAME}, aged {AGE}, of {ADDRESS}, died at {ORGANIZATION} on {DATE}.
+{TITLE} {SURNAME} pronounced death; the son, {NAME}, and the daughter-in-law, {GIVEN}, were informed by {NAME}.
+Cause: aspiration pneumonia. Autopsy was declined. Policy number {ID}. Pacemaker, lot number {DEVICE}, was removed.
+Access to the file from {IP} is logged. Certified by {NAME}, Licence no {ID}.
+""",
+    """NURSING
+0715 {DATE} - pt awake, vitals stable, BP 128/76. {TITLE} {SURNAME} at bedside. Blood drawn by {GIVEN}.
+0900 - {NAME} (PT) walked 20 feet with pt. Wound clean, 3 x 2 cm.
+1130 - spoke with {NAME} at {ORGANIZATION}, bed available {DATE}; transport booked, ref {PHONE}.
+1400 - {GIVEN} visited, brought glasses. Daughter in {TOWNLINE} phoned.
+1530 - report to {NAME}, RN. Next dressing change {DATE}.
 """,
 )
 
@@ -138,7 +181,8 @@ def planted_note(seed: int, *, templates: tuple[str, ...] = DEVELOPMENT) -> Plan
             text += piece
             continue
         category, value = _SLOTS[piece[1:-1]](rng)
-        spans.append(PlantedSpan(start=len(text), end=len(text) + len(value), category=category))
+        if category:
+            spans.append(PlantedSpan(start=len(text), end=len(text) + len(value), category=category))
         text += value
     return PlantedNote(text=text, spans=tuple(spans))
 
@@ -205,7 +249,7 @@ _SLOTS: dict[str, Callable[[random.Random], tuple[str, str]]] = {
     "NAMECAPS": lambda rng: ("NAME", f"{_given(rng)} {_surname(rng)}".upper()),
     "SURNAME": lambda rng: ("NAME", _surname(rng)),
     "GIVEN": lambda rng: ("NAME", _given(rng)),
-    "TITLED": lambda rng: ("NAME", f"{rng.choice(('Dr.', 'Mrs.', 'Ms.', 'Prof.'))} {_surname(rng)}"),
+    "TITLE": lambda rng: ("", rng.choice(("Dr.", "Mrs.", "Ms.", "Prof."))),
     "DATE": lambda rng: ("DATE", _date(rng)),
     "MONTHYEAR": lambda rng: ("DATE", f"{rng.choice(MONTHS)} {rng.randint(1990, 2024)}"),
     "DAYMONTH": lambda rng: ("DATE", f"{rng.choice(MONTHS)} {rng.randint(1, 28)}"),
