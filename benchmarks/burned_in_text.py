@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import io
 import random
+import tempfile
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
@@ -115,10 +116,10 @@ def score_alarms(images: Path, dicom: Path, each: int) -> None:
 
 def dicom_pictures(archive: Path, count: int) -> Iterator[Grey]:
     """The middle frames of some files of a series, over their range of values."""
-    with zipfile.ZipFile(archive) as opened:
+    with zipfile.ZipFile(archive) as opened, tempfile.TemporaryDirectory() as folder:
         names = sorted(item for item in opened.namelist() if not item.endswith("/"))
         for item in random.Random(9).sample(names, min(count, len(names))):
-            path = Path(opened.extract(item, "/tmp/medvox_burned_in"))  # noqa: S108  # a scratch folder of a benchmark
+            path = Path(opened.extract(item, folder))
             try:
                 pictures = read_pictures(path)
             except MedvoxError:

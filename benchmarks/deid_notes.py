@@ -2,9 +2,9 @@
 
     python benchmarks/deid_notes.py [--notes 5000] [--real ../shared/data/text/mtsamples_notes.jsonl.gz]
 
-The held-out templates were written by the author of the rules, before they were scored and without change afterwards;
-two thirds of the names are outside of the rules' lists. An identifier counts as found when all of its letters and digits
-are replaced. Prints a Markdown page.
+The held-out templates were written by the author of the rules and scored without a look at what was missed. Two thirds
+of the names are outside of the rules' lists. An identifier is found when all its letters and digits are replaced.
+Prints a Markdown page.
 """
 
 from __future__ import annotations

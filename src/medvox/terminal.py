@@ -94,7 +94,7 @@ def print_found(found: dict[str, Any]) -> None:
         print_reasons(item["flags"])
     for left_out in found["not_used"]:
         print(f"not used {left_out['path']}: {left_out['reason']}")
-    present = ", ".join(f"{count} {name}" for name, count in found["identity"].items() if count)
+    present = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in found["identity"].items() if count)
     if present:
         print(f"identifying content in DICOM headers: {present}")
 

@@ -33,7 +33,7 @@ def test_a_name_and_date_is_found(size: int, level: int, fill: int) -> None:
 
 
 def test_large_writing_on_a_large_picture_is_found() -> None:
-    assert written_lines(with_text(ground(30, (900, 1200)), "DOE, JANE", size=70, fill=240))
+    assert written_lines(with_text(ground(30, (600, 800)), "DOE, JANE", size=48, fill=240))
 
 
 def test_the_box_is_where_the_writing_is() -> None:

@@ -15,6 +15,7 @@ from pydicom.uid import CTImageStorage
 from medvox.data import deidentify_profile as profile
 from medvox.data.deidentify import Options, deidentify, file_bytes, patient_identity, shifted_date
 from medvox.data.pseudonyms import Pseudonyms
+from medvox.errors import InputError
 
 KEY = Pseudonyms(b"k" * 32)
 TABLE = sorted(profile.BASIC)
@@ -215,6 +216,23 @@ def test_a_name_that_is_repeated_in_a_kept_attribute_is_found() -> None:
     dataset = patient(Manufacturer="Scanner of Zuleika", ConvolutionKernel="B30f")
     result = cleaned(dataset)
     assert (result.Manufacturer or "", result.ConvolutionKernel) == ("", "B30f")
+
+
+def test_a_long_patient_number_is_found_among_numbers_too() -> None:
+    result = cleaned(patient(PatientID="123456", SeriesNumber="123456", InstanceNumber="1234"))
+    assert (result.SeriesNumber, result.InstanceNumber) == (None, 1234)
+
+
+def test_an_image_number_that_equals_a_short_patient_number_stays() -> None:
+    assert cleaned(patient(PatientID="1234", InstanceNumber="1234")).InstanceNumber == 1234
+
+
+def test_a_source_without_a_class_is_refused() -> None:
+    source = stored(patient())
+    del source.SOPClassUID
+    with pytest.raises(InputError) as refusal:
+        cleaned_bytes(source)
+    assert refusal.value.code == "E_DEID_UNWRITABLE"
 
 
 def test_an_age_of_ninety_and_more_is_ninety() -> None:

@@ -40,6 +40,7 @@ DIGITS = frozenset("0123456789")
 FORMS = {"DA": DIGITS | {"."}, "TM": DIGITS | set(".:"), "DT": DIGITS | set(".+-"), "UI": DIGITS | {"."}}
 PATIENT_NAME, PATIENT_ID, PATIENT_AGE = 0x00100010, 0x00100020, 0x00101010
 OLDEST_YEARS = 90
+MIN_NUMBER_REPEATED = 6  # digits; image numbers that equal a short patient number do so by chance
 
 Dates = Literal["remove", "shift", "keep"]
 Deed = Literal["keep", "remove", "empty", "dummy", "uid", "shift", "clean"]
@@ -135,6 +136,12 @@ def file_bytes(cleaned: Dataset, source: FileDataset | Dataset, name: str) -> by
     Raises:
         InputError: the source holds values that no valid file can be written from (``E_DEID_UNWRITABLE``).
     """
+    if not (_text(cleaned, "SOPClassUID") and _text(cleaned, "SOPInstanceUID")):
+        raise InputError(
+            f"{name} states no SOP class or no SOP instance, so no valid file can be made of it",
+            code="E_DEID_UNWRITABLE",
+            fix="Have the file exported again with its UIDs.",
+        )
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = UID(str(source.file_meta.TransferSyntaxUID))
     meta.MediaStorageSOPClassUID = UID(_text(cleaned, "SOPClassUID"))
@@ -204,7 +211,8 @@ class _Walk:
         if not _has_form_of(element, vr):
             self.counts["unreadable removed"] += 1
             return None
-        if vr in SHORT_TEXT | FREE_TEXT | {"PN"} and repeats(str(element.value), self._identifiers):
+        text = str(element.value) if vr in SHORT_TEXT | FREE_TEXT | {"PN", "IS"} else ""
+        if repeats(text, self._identifiers) and (vr != "IS" or len(text) >= MIN_NUMBER_REPEATED):
             self.counts["repeated identifier emptied"] += 1
             return _made(element.tag, vr, None)
         if element.tag == PATIENT_AGE:

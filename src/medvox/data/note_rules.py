@@ -142,7 +142,8 @@ _NAME_LABEL = (
     r"(?: (?:physician|provider|doctor|clinician|md))?|pcp|physician|provider|clinician|author|"
     r"(?:electronically |digitally )?(?:signed|dictated|transcribed|reviewed|verified|approved|read|"
     r"interpreted|reported|"
-    r"prepared|performed|seen|examined|authenticated)(?: (?:and|&) \w+)? by|d|t|cc|cop(?:y|ies)(?: to)?|emergency contact|"
+    r"prepared|performed|seen|examined|authenticated)(?: (?:and|&) \w+)? by|d|t|cc|"
+    r"cop(?:y|ies)(?: to)?|emergency contact|"
     r"next of kin|guardian|attn|to|from|re|dear)"
 )
 _RELATION = (
@@ -222,7 +223,7 @@ def name_spans(text: str) -> Iterator[tuple[int, int]]:
     for word in NAME_WORD.finditer(text):
         plain = word[0].lower()
         known = plain in GIVEN_NAMES or plain in SURNAMES
-        if known and plain not in AMBIGUOUS and word[0][0].isupper() and not _is_eponym(text, word.end()):
+        if known and plain not in AMBIGUOUS and word[0][0].isupper() and not is_eponym(text, word.end()):
             yield word.span()
 
 
@@ -236,7 +237,8 @@ _EPONYM = re.compile(
 )
 
 
-def _is_eponym(text: str, end: int) -> bool:
+def is_eponym(text: str, end: int) -> bool:
+    """Whether what ends here names a thing: "Murphy sign", "Foley catheter"."""
     return bool(_EPONYM.match(text, end))
 
 
@@ -252,6 +254,6 @@ def _trimmed(text: str, start: int, end: int) -> tuple[int, int] | None:
         if word.lower() in NOT_NAMES | _TITLES and not initial:
             break
         kept.append((first, last))
-    if not kept or (len(kept) == 1 and kept[0][1] - kept[0][0] < 2) or _is_eponym(text, kept[-1][1]):
+    if not kept or (len(kept) == 1 and kept[0][1] - kept[0][0] < 2) or is_eponym(text, kept[-1][1]):
         return None
     return kept[0][0], kept[-1][1]

@@ -14,6 +14,7 @@ from functools import cache
 from importlib import resources
 from itertools import pairwise
 
+from medvox.data.note_rules import is_eponym
 from medvox.data.person_names import AMBIGUOUS, GIVEN_NAMES, SURNAMES
 
 MIN_LETTERS, MIN_CAPITALS = 3, 4
@@ -50,9 +51,10 @@ def known_words() -> frozenset[str]:
 def unknown_names(text: str) -> Iterator[tuple[int, int]]:
     """Where capitalised unknown words stand, with the names and initials next to them."""
     words = list(_WORD.finditer(text))
-    unknown = [_is_unknown(word[0]) for word in words]
+    unknown = [_is_unknown(word[0]) and not is_eponym(text, word.end()) for word in words]
     linked = [
         bool((_AFTER_INITIAL if len(one[0]) == 1 else _BETWEEN).fullmatch(text, one.end(), other.start()))
+        and not (len(other[0]) == 1 and text[other.start() - 2] == ",")  # the M of a degree
         for one, other in pairwise(words)
     ]
     for number, word in enumerate(words):

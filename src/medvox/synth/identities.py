@@ -1,7 +1,7 @@
 """Notes with planted identifiers whose places are known. For the tests and figures of ``deid``.
 
-Two sets of templates: ``DEVELOPMENT`` was open while the rules were written, ``HELD_OUT`` is for the score only: whoever
-looks at its misses and changes a rule has to write new ones. Two thirds of the names are outside of the rules' lists.
+Two sets of templates: ``DEVELOPMENT`` was open while the rules were written, ``HELD_OUT`` is for the score only. Who
+looks at its misses and changes a rule must write new ones. Two thirds of the names are outside of the rules' lists.
 """
 
 from __future__ import annotations
@@ -86,8 +86,8 @@ Plan discussed with {NAME} RN. Follow up with {TITLE} {SURNAME} within 7 days.
 {ADDRESS}
 Tel. {PHONE} / Fax: {FAX} / {EMAIL}
 
-To whom it may concern: I have been treating {TITLE} {SURNAME} since {DATE} for multiple sclerosis. She was last examined on
-{DATE}. Her infusion pump (S/N {DEVICE}) was replaced on {DATE}. Her records can be seen at {URL}.
+To whom it may concern: I have been treating {TITLE} {SURNAME} since {DATE} for multiple sclerosis. She was last
+examined on {DATE}. Her infusion pump (S/N {DEVICE}) was replaced on {DATE}. Her records can be seen at {URL}.
 Yours truly,
 {NAME}
 License number {ID}
@@ -101,8 +101,9 @@ placed. A Babcock clamp was used. The implant, lot {DEVICE}, was inserted. Estim
 Copies to: {NAME}; {ORGANIZATION}
 """,
     """Progress note {DATE}
-{GIVEN} is feeling better today. Her husband {GIVEN} agrees with the plan. She was told by {TITLE} {SURNAME} that the biopsy of
-{DAYMONTH} was benign. Social: former smoker, worked at {ORGANIZATION} until {MONTHYEAR}. Remote log-in from {IP}.
+{GIVEN} is feeling better today. Her husband {GIVEN} agrees with the plan. She was told by {TITLE} {SURNAME} that the
+biopsy of {DAYMONTH} was benign. Social: former smoker, worked at {ORGANIZATION} until {MONTHYEAR}. Remote
+log-in from {IP}.
 Next visit {DATE}; sister {NAME} will drive. Pager {PHONE}.
 d: {DATE}  t: {DATE}
 """,
