@@ -424,3 +424,19 @@ def test_convert_all_lists_what_it_could_not_write(tmp_path: Path) -> None:
 def test_convert_takes_either_all_or_one_series(tmp_path: Path) -> None:
     done = run("convert", write_ct(tmp_path / "ct"), tmp_path / "out", "--all", "--series", "1.2", "--json")
     assert (done.returncode, error_of(done)["code"]) == (2, "E_USAGE")
+
+
+def test_deid_writes_copies_and_tells_what_it_held_back(tmp_path: Path) -> None:
+    folder = write_ct(tmp_path / "ct")
+    (folder / "other.bin").write_bytes(b"\x07\x00\x01\x02" * 9)
+    done = run("deid", folder, tmp_path / "clean", "--key", tmp_path / "key")
+    assert done.returncode == 0
+    assert done.stdout.startswith("6 written, 1 skipped") or done.stdout.startswith("1 skipped, 6 written")
+    assert "E_DICOM_UNREADABLE" in done.stderr
+    assert not any(b"SECRET" in file.read_bytes() for file in (tmp_path / "clean").rglob("*") if file.is_file())
+
+
+def test_deid_does_not_write_into_its_input(tmp_path: Path) -> None:
+    folder = write_ct(tmp_path / "ct")
+    done = run("deid", folder, folder / "clean", "--json")
+    assert (done.returncode, error_of(done)["code"]) == (2, "E_DEID_TARGET")

@@ -130,12 +130,10 @@ def print_conversion(entry: dict[str, Any]) -> None:
 
 
 def print_deid(report: dict[str, Any]) -> None:
-    """What became of every file."""
+    """What became of every file that was not written, and how many were."""
     for file in report["files"]:
-        if file["status"] != "written":
-            print(
-                f"{file['status']} {file['input']}: {file.get('reason', '')} [{file.get('code', '')}]", file=sys.stderr
-            )
+        if file["status"] in ("blocked", "skipped"):
+            print(f"{file['status']}: {file.get('reason') or file['input']} [{file['code']}]", file=sys.stderr)
     print(", ".join(f"{count} {status}" for status, count in report["counts"].items()) or "no files")
     print(report["statement"])
 
