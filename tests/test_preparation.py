@@ -20,6 +20,7 @@ from medvox.encode.text import TextTokenizer
 from medvox.errors import BudgetError, InputError, SetupError, UsageError
 from medvox.models.weights import load_vlm
 from medvox.preparation import plan, prep
+from medvox.synth.slide import make_slide, write_slide
 
 WriteCt = Callable[..., list[Path]]
 MEDGEMMA = "google/medgemma-1.5-4b-it"
@@ -108,6 +109,14 @@ def test_a_picture_becomes_a_square(picture: Path, tmp_path: Path) -> None:
     shown = np.asarray(Image.open(tmp_path / "out" / "0001.png"))
     assert np.array_equal(shown[10:50], np.asarray(Image.open(picture)))
     assert receipt["preset"]["name"] == "xray.medgemma-1.5"
+
+
+def test_a_slide_comes_with_an_overview(tmp_path: Path) -> None:
+    write_slide(make_slide(4000, 3000, mpp_um=0.5), tmp_path / "slide.tiff")
+    receipt = prep([tmp_path / "slide.tiff"], tmp_path / "out", preset="slide.medgemma-1.5-20x", size=64)
+    assert receipt["pictures"]
+    width, height = Image.open(tmp_path / "out" / receipt["overview"]).size
+    assert width / height == pytest.approx(4 / 3, rel=0.01)
 
 
 def test_a_nifti_file_needs_its_modality_said(tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from medvox.data.results import Transcript
 
 EXIT_INTERRUPTED = 130
+NO_VOLUME = {"E_SERIES_KIND", "E_DICOM_NOT_READ"}  # pictures, slides, reports: nothing that could be NIfTI
 
 DESCRIPTION = (
     "Ask about a CT series, by text or by voice, and trace the answer. Research software, not a medical device."
@@ -281,7 +282,7 @@ def run_prep(args: argparse.Namespace, progress: ProgressBar) -> int:
 
 
 def run_convert(args: argparse.Namespace, progress: ProgressBar) -> int:
-    """``medvox convert``: writes NIfTI; with ``--all`` exits 3 when a series of volumes could not be written."""
+    """``medvox convert``: writes NIfTI; with ``--all`` exits 3 when a volume, or nothing, could be written."""
     from medvox.conversion import convert, convert_all
 
     if args.all and args.series:
@@ -297,8 +298,8 @@ def run_convert(args: argparse.Namespace, progress: ProgressBar) -> int:
     else:
         for entry in entries:
             print_conversion(entry)
-    failed = [entry for entry in entries if entry["file"] is None and entry["error"]["code"] != "E_SERIES_NOT_VOLUME"]
-    return 3 if failed else 0
+    unwritten = [entry["error"]["code"] for entry in entries if entry["file"] is None]
+    return 3 if len(unwritten) == len(entries) or set(unwritten) - NO_VOLUME else 0
 
 
 def run_deid(args: argparse.Namespace, progress: ProgressBar) -> int:

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from medvox.catalog import DEFAULT_VLM, PREPARERS, PRESETS, load, resolve_model
@@ -26,7 +28,7 @@ from medvox.data.slide import Slide
 from medvox.encode.images import PreparedImages
 from medvox.encode.prompt import build_prompt, image_question
 from medvox.encode.receipt import RESEARCH_USE, versions
-from medvox.encode.slide import choose_patches
+from medvox.encode.slide import choose_patches, overview_picture
 from medvox.encode.text import TextTokenizer
 from medvox.errors import BudgetError, SetupError, UsageError
 from medvox.models.cost import PUBLISHED_BYTES_PER_WEIGHT, Cost, cost_of, measure_speed
@@ -40,7 +42,7 @@ MARKS_PER_IMAGE = 4  # two line breaks (one token each), start and end of the im
 TOKENS_PER_LABEL, LETTERS_PER_TOKEN = 6, 4.0  # estimates for a tokenizer that is not on the machine
 LIMIT_FIELDS = {"ct": "max_slices", "mri": "max_slices", "page": "max_pages"}
 LABELLED = ("ct", "mri")
-OWN_FILES = re.compile(r"\d{4}\.png|receipt\.json")
+OWN_FILES = re.compile(r"\d{4}\.png|overview\.png|receipt\.json")
 QUESTION = "Describe the findings."
 
 
@@ -142,13 +144,15 @@ def prep(
             "sources": to_json([source for content in contents for source in sources_of(content)]),
             "preset": {"name": images.preset, "hash": images.preset_hash},
             "pictures": _listing(images),
+            "overview": "overview.png" if materials[0].kind == "slide" else None,
             "dropped": list(images.dropped),
             "facts": to_json(dict(images.facts)),
             "flags": to_json(list(dict.fromkeys([*(f for c in contents for f in flags_of(c)), *images.flags]))),
             "versions": versions(),
             "research_use": RESEARCH_USE,
         }
-    _write(target, images, receipt, progress)
+        overview = _overview(contents[0], recipe)
+    _write(target, images, overview, receipt, progress)
     return receipt
 
 
@@ -318,7 +322,18 @@ def _check_free(folder: Path, overwrite: bool) -> None:
         )
 
 
-def _write(folder: Path, images: PreparedImages, receipt: dict[str, Any], progress: Progress) -> None:
+def _overview(content: Content, recipe: Any) -> NDArray[np.uint8] | None:
+    """A slide as a whole, with its tissue and the patches that were taken."""
+    return overview_picture(content, recipe, choose_patches(content, recipe)) if isinstance(content, Slide) else None
+
+
+def _write(
+    folder: Path,
+    images: PreparedImages,
+    overview: NDArray[np.uint8] | None,
+    receipt: dict[str, Any],
+    progress: Progress,
+) -> None:
     """Everything into a folder beside the target, which then takes its name: never a partial result."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -328,6 +343,8 @@ def _write(folder: Path, images: PreparedImages, receipt: dict[str, Any], progre
             for done, picture in enumerate(receipt["pictures"], start=1):
                 Image.fromarray(images.images[done - 1]).save(made / picture["file"], compress_level=1)
                 progress("writing pictures", done, len(receipt["pictures"]))
+            if overview is not None:
+                Image.fromarray(overview).save(made / receipt["overview"])
             text = json.dumps(receipt, ensure_ascii=False, allow_nan=False, indent=1)
             (made / "receipt.json").write_text(text, encoding="utf-8")
             if folder.exists():
