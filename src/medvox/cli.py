@@ -39,7 +39,8 @@ EXIT_INTERRUPTED = 130
 NO_VOLUME = {"E_SERIES_KIND", "E_DICOM_NOT_READ"}  # pictures, slides, reports: nothing that could be NIfTI
 
 DESCRIPTION = (
-    "Ask about a CT series, by text or by voice, and trace the answer. Research software, not a medical device."
+    "Read medical images, documents, records and speech; ask about a CT, by text or by voice, and trace the answer. "
+    "Research software, not a medical device."
 )
 
 EPILOG = """examples:
@@ -47,7 +48,11 @@ EPILOG = """examples:
   medvox ask "Which body region is this?" ct/    answer a question about a CT series
   medvox ask --speech question.wav ct/ --json    the question is spoken
   medvox transcribe dictation.wav                speech to text
-  medvox inspect ct/                             what is in this folder, and can it be used
+  medvox inspect folder/                         what is in this folder, and can it be used
+  medvox plan mr/                                what a question would cost
+  medvox prep slide.svs --out patches/           the pictures that a model would be shown
+  medvox convert scan.zip nifti/ --all           every series as NIfTI
+  medvox deid scans/ clean/ --key project.key    copies without identifiers
 """
 
 
@@ -87,10 +92,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_transcribe(
         add("transcribe", run_transcribe, "turn recorded speech into text", "medvox transcribe a.wav b.flac")
     )
-    command = add(
-        "inspect", run_inspect, "list the series below a path and whether they can be used", "medvox inspect ct/"
-    )
-    command.add_argument("path", metavar="PATH", type=Path, help="a folder or a DICOM file")
+    command = add("inspect", run_inspect, "list what lies at a path and whether it can be used", "medvox inspect ct/")
+    command.add_argument("path", metavar="PATH", type=Path, help="a file, a folder or a zip")
     _add_material(
         add("plan", run_plan, "say what asking about PATH would cost, before anything runs", "medvox plan ct/"), "plan"
     )
@@ -276,7 +279,7 @@ def run_prep(args: argparse.Namespace, progress: ProgressBar) -> int:
     if args.json:
         print_json(receipt)
         return 0
-    print(f"{len(receipt['pictures'])} pictures by {receipt['preset']['name']} and receipt.json in {args.out}")
+    print(f"{len(receipt['pictures'])} picture(s) by {receipt['preset']['name']} and receipt.json in {args.out}")
     print_notes(receipt["flags"])
     return 0
 

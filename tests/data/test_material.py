@@ -97,6 +97,13 @@ def test_what_cannot_be_shown_is_refused(tmp_path: Path, content: bytes) -> None
         look(path)
 
 
+def test_a_folder_of_photographs_is_refused_as_such(tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((20, 30, 3), np.uint8)).save(tmp_path / "skin.png")
+    with pytest.raises(InputError) as refusal:
+        look(tmp_path)
+    assert refusal.value.code == "E_NOT_SHOWABLE"
+
+
 def test_nothing_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(InputError) as refusal:
         look(tmp_path / "no")

@@ -19,7 +19,7 @@ from medvox.data.intake import Kind, kind_of
 from medvox.data.nifti import find_nifti, read_nifti
 from medvox.data.picture import Picture, read_picture
 from medvox.data.slide import Slide, open_slide
-from medvox.data.volume import Series, Source, Volume
+from medvox.data.volume import Series, Source, Study, Volume
 from medvox.errors import InputError, UsageError
 from medvox.types import Flag, Progress, no_progress
 
@@ -91,7 +91,7 @@ def look(path: Path, wanted: Wanted = NOT_SAID, progress: Progress = no_progress
             )
         return _volumes(path, find_nifti(path), "the only series", wanted, wanted.modality)
     if kind in (Kind.DICOM, Kind.DICOMDIR, Kind.FOLDER):
-        series, reason = choose_series(find_study(path, progress), wanted.series)
+        series, reason = choose_series(_study(path, progress), wanted.series)
         return _series(path, series, reason, wanted)
     if kind is Kind.SLIDE:
         return Material(kind="slide", path=path, wanted=wanted)
@@ -155,6 +155,15 @@ def flags_of(content: Content) -> tuple[Flag, ...]:
     """What a reader must know about a content; each flag once."""
     parts = content if isinstance(content, tuple) else (content,)
     return tuple(dict.fromkeys(flag for part in parts for flag in part.flags))
+
+
+def _study(path: Path, progress: Progress) -> Study:
+    try:
+        return find_study(path, progress)
+    except InputError as error:
+        if error.code == "E_DICOM_NONE" and path.is_dir():
+            raise _not_showable(path, "is a folder without DICOM; other files are given one by one") from error
+        raise
 
 
 def _sources(part: Volume | Picture) -> tuple[Source, ...]:
