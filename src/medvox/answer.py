@@ -18,7 +18,7 @@ from medvox.data.archive import unpacked
 from medvox.data.material import Wanted, look, read_one_volume
 from medvox.data.results import Answer, Box, Transcript
 from medvox.data.volume import PHANTOM, Source, Volume
-from medvox.encode.batch import to_pixel_values
+from medvox.encode.batch import LazyPixels
 from medvox.encode.ct import CT_MEDGEMMA_1_5, prepare_ct
 from medvox.encode.images import PreparedImages
 from medvox.encode.prompt import Prompt, QuestionKind, build_prompt, ct_question, question_kind
@@ -126,7 +126,7 @@ def ask_volume(
         tokens_per_image = loaded.engine.model.config.mm_tokens_per_image
         prompt = build_prompt(loaded.tokenizer, ct_question(text, len(images.used)), tokens_per_image)
     asked = Asked(question=text, volume=volume, reason=reason, loaded=loaded, images=images, prompt=prompt)
-    prefix = loaded.engine.prefill(prompt.token_ids, to_pixel_values(images.images), progress=progress)
+    prefix = loaded.engine.prefill(prompt.token_ids, LazyPixels(images.images), progress=progress)
     generation = loaded.engine.generate(prefix, max_new_tokens=max_new_tokens)
     watch.seconds |= generation.seconds
     raw_text = loaded.tokenizer.decode(list(generation.token_ids))

@@ -7,10 +7,11 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from medvox.data.volume import Volume
-from medvox.encode.batch import to_pixel_values
+from medvox.encode.batch import LazyPixels, to_pixel_values
 from medvox.encode.ct import CT_MEDGEMMA_1, CT_MEDGEMMA_1_5, prepare_ct
 from medvox.encode.stack import select_slices
 from medvox.errors import InputError, UsageError
@@ -128,3 +129,10 @@ def test_no_volume_is_refused() -> None:
     with pytest.raises(UsageError) as caught:
         prepare_ct([], size=4)
     assert caught.value.code == "E_NO_IMAGE"
+
+
+def test_pictures_become_pixel_values_part_by_part() -> None:
+    images = np.random.default_rng(2).integers(0, 256, (5, 6, 6, 3), dtype=np.uint8)
+    lazy = LazyPixels(images)
+    assert len(lazy) == 5
+    assert torch.equal(torch.cat([lazy[0:2], lazy[2:5]]), to_pixel_values(images))

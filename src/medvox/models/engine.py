@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -23,6 +24,13 @@ from medvox.models.vlm import MedGemma
 from medvox.types import Progress, TokenIds, no_progress
 
 ALL = AttentionMasks(full=None, local=None)  # for one new position, which sees all that the cache kept
+
+
+class Pixels(Protocol):
+    """Pixel values (N, 3, H, W) of images: a tensor, or something that makes them when a part is taken."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, part: slice, /) -> Tensor: ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,7 +89,7 @@ class Engine:
 
     @torch.inference_mode()
     def prefill(
-        self, token_ids: Sequence[int], pixel_values: Tensor | None = None, *, progress: Progress = no_progress
+        self, token_ids: Sequence[int], pixel_values: Pixels | None = None, *, progress: Progress = no_progress
     ) -> Prefix:
         """Runs images (N, 3, H, W) and a prompt that has M placeholder tokens for each of them.
 
@@ -90,7 +98,7 @@ class Engine:
             BudgetError: the prompt is longer than the model's context.
             ModelError: the model gave numbers that are not finite.
         """
-        images = 0 if pixel_values is None else pixel_values.shape[0]
+        images = 0 if pixel_values is None else len(pixel_values)
         self._check_prompt(token_ids, images)
         start = time.perf_counter()
         soft_tokens = None if pixel_values is None or not images else self._encode_images(pixel_values, progress)
@@ -178,9 +186,9 @@ class Engine:
             scores.append(float(picked.sum()))
         return scores
 
-    def _encode_images(self, pixel_values: Tensor, progress: Progress) -> Tensor:
+    def _encode_images(self, pixel_values: Pixels, progress: Progress) -> Tensor:
         """Pixels (N, 3, H, W) -> soft tokens (N, M, D), a few images at a time."""
-        device, total = self._device, pixel_values.shape[0]
+        device, total = self._device, len(pixel_values)
         done: list[Tensor] = []
         progress("images", 0, total)
         for start in range(0, total, self.images_at_once):
