@@ -40,7 +40,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "train": {"data", "encode", "models", "parse", "score", "synth", "catalog", *GROUND},
     "serve": {*VERBS, "data", "report", "catalog", *GROUND},
     "testing": {"data", "encode", "models", "synth", *GROUND},
-    "terminal": {"data", *GROUND},
+    "terminal": {"data", "report", "score", *GROUND},
     "cli": {*VERBS, *STAGES, "catalog", "terminal", "__init__", *GROUND},
     "__init__": {"answer", "conversion", "deidentification", "dictate", "inspection", "preparation", "catalog"},
     "__main__": {"cli"},

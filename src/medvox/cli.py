@@ -23,12 +23,13 @@ from medvox.terminal import (
     print_conversion,
     print_deid,
     print_demo,
+    print_difference,
     print_error,
-    print_flags,
     print_found,
     print_json,
     print_notes,
     print_plan,
+    print_transcript,
 )
 
 if TYPE_CHECKING:
@@ -129,6 +130,12 @@ def _add_ask(command: argparse.ArgumentParser) -> None:
 
 
 def _add_transcribe(command: argparse.ArgumentParser) -> None:
+    formats = ["txt", "json", "srt", "vtt", "verbose_json"]
+    command.add_argument("--format", choices=formats, default="txt", help="default: txt; verbose_json is OpenAI's")
+    command.add_argument("--raw", action="store_true", help="print the words as they were recognised, not formatted")
+    command.add_argument(
+        "--diff", metavar="REF.txt", type=Path, help="show the words that were really said beside those that were heard"
+    )
     command.add_argument("files", metavar="FILE", nargs="+", type=Path, help="WAV, FLAC, MP3 or OGG")
     command.add_argument("--model", metavar="NAME", help="a name from `medvox models list`, or a model folder")
 
@@ -215,6 +222,8 @@ def run_transcribe(args: argparse.Namespace, progress: ProgressBar) -> int:
     """``medvox transcribe``: prints one Transcript per file; a bad file does not stop the others."""
     from medvox.dictate import transcribe
 
+    if args.diff and len(args.files) > 1:
+        raise UsageError("--diff compares one recording", fix="give one file")
     worst = 0
     for file in args.files:
         try:
@@ -227,12 +236,18 @@ def run_transcribe(args: argparse.Namespace, progress: ProgressBar) -> int:
             print_error(error, as_json=args.json, file=file)
             continue
         progress.clear()
-        if args.json:
-            print_json(transcript.as_dict())
+        if args.diff:
+            print_difference(_text_of(args.diff), transcript.raw_text, as_json=args.json)
         else:
-            print(transcript.text if len(args.files) == 1 else f"{file}: {transcript.text}")
-            print_flags(transcript.flags)
+            shown = "json" if args.json else args.format
+            print_transcript(transcript, shown, raw=args.raw, title=str(file) if len(args.files) > 1 else "")
     return worst
+
+
+def _text_of(path: Path) -> str:
+    from medvox.data.record import read_record
+
+    return read_record(path).text
 
 
 def run_inspect(args: argparse.Namespace, progress: ProgressBar) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from medvox.errors import MedvoxError
 
 if TYPE_CHECKING:
-    from medvox.data.results import Answer
+    from medvox.data.results import Answer, Transcript
     from medvox.types import Flag
 
 BAR_WIDTH = 24
@@ -75,6 +76,37 @@ def print_demo(summary: dict[str, Any]) -> None:
         print(f"  report: {case['report']}")
     if "iou" in summary:
         print(f"  overlap of the box with the planted one: IoU {summary['iou']:.2f}")
+
+
+def print_transcript(transcript: Transcript, shown: str, *, raw: bool, title: str) -> None:
+    """A transcript as text, JSON or subtitles; ``title`` names the file where there are several."""
+    from medvox.report.subtitles import as_srt, as_verbose_json, as_vtt
+
+    if shown == "json":
+        print_json(transcript.as_dict())
+    elif shown == "verbose_json":
+        print_json(as_verbose_json(transcript))
+    elif shown in ("srt", "vtt"):
+        print(as_srt(transcript) if shown == "srt" else as_vtt(transcript), end="")
+    else:
+        text = transcript.raw_text if raw else transcript.text
+        print(f"{title}: {text}" if title else text)
+        print_flags(transcript.flags)
+
+
+def print_difference(reference: str, heard: str, *, as_json: bool) -> None:
+    """What was said above what was heard, and the word error rate by MedASR's published normaliser."""
+    from medvox.score.difference import compared, render_diff, summary
+    from medvox.score.normalise import quick_start
+    from medvox.score.wer import score_texts
+
+    if as_json:
+        print_json(score_texts([reference], [heard]).as_dict())
+        return
+    wanted, got = quick_start(reference), quick_start(heard)
+    colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    print(render_diff(wanted, got, colour=colour, width=shutil.get_terminal_size((100, 24)).columns))
+    print(summary(compared(wanted, got)))
 
 
 def print_found(found: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ from medvox.train import speech
 from medvox.train.speech import Batcher, SpeechRun, Stage, averaged_model, new_state, train_speech
 from medvox.train.speech_augment import FULL, batch_features
 from medvox.train.speech_export import TrainingFacts, write_card, write_weights
-from medvox.train.speech_score import EvaluationSet, Score, edit_distance, model_recogniser, normalise, score
+from medvox.train.speech_score import EvaluationSet, Score, model_recogniser, normalise, score
 from medvox.train.vocabulary import CONTROL_TOKENS, learn_vocabulary
 
 LINES = ("where is the lesion", "is there a nodule", "what does this c t scan show", "don't breathe", "show the liver")
@@ -135,21 +135,6 @@ def test_what_is_exported_is_loaded(tmp_path: Path) -> None:
     assert "Not for clinical use" in card
     assert "| a set | us | 1 | 50.0 | 20.0 | 0 |" in card
     assert json.loads((tmp_path / "evaluation.json").read_text())["scores"][0]["words"] == 4
-
-
-@pytest.mark.parametrize(
-    ("reference", "hypothesis", "errors"),
-    [
-        ("a b c", "a b c", 0),
-        ("a b c", "a c", 1),
-        ("a b", "a x b y", 2),
-        ("", "a", 1),
-        ("a b c", "", 3),
-        ("a b", "b a", 2),
-    ],
-)
-def test_edit_distance(reference: str, hypothesis: str, errors: int) -> None:
-    assert edit_distance(reference.split(), hypothesis.split()) == errors
 
 
 def test_normalising() -> None:

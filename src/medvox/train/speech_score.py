@@ -25,6 +25,7 @@ from medvox.encode.speech import log_mel
 from medvox.models.conformer import LasrForCTC
 from medvox.models.ctc import greedy
 from medvox.parse.transcript import raw_text, words_from_tokens
+from medvox.score.alignment import align, count
 from medvox.synth.corpus import EVAL_SPLITS, load_corpus
 from medvox.types import Samples
 
@@ -131,11 +132,11 @@ def score(name: str, recognise: Recogniser, tested: EvaluationSet, limit: int | 
     references = tested.references[:limit]
     for reference, sound in zip(references, tested.sounds, strict=False):
         heard = normalise(recognise(sound))
-        errors = edit_distance(reference.split(), heard.split())
+        errors = count(align(reference.split(), heard.split())).errors
         exact += errors == 0
         word_errors += errors
         words += len(reference.split())
-        letter_errors += edit_distance(list(reference), list(heard))
+        letter_errors += count(align(reference, heard)).errors
         letters += len(reference)
     return Score(
         title=tested.title,
@@ -151,14 +152,3 @@ def score(name: str, recognise: Recogniser, tested: EvaluationSet, limit: int | 
 def normalise(text: str) -> str:
     """Lower case; dots are dropped (``c.t.``), other characters outside a-z and the apostrophe become spaces."""
     return " ".join(re.sub(r"[^a-z' ]", " ", text.lower().replace(".", "")).split())
-
-
-def edit_distance(reference: list[str], hypothesis: list[str]) -> int:
-    """Fewest substitutions, deletions and insertions that turn one into the other."""
-    row = list(range(len(hypothesis) + 1))
-    for number, wanted in enumerate(reference, start=1):
-        diagonal, row[0] = row[0], number
-        for place, heard in enumerate(hypothesis, start=1):
-            cost = min(row[place] + 1, row[place - 1] + 1, diagonal + (wanted != heard))
-            diagonal, row[place] = row[place], cost
-    return row[-1]

@@ -1,0 +1,1 @@
+"""How good a result is: text normalisers, alignment, error rates with intervals."""
