@@ -23,6 +23,7 @@ from medvox.synth.slide import make_slide, write_slide
 
 REPOSITORY = Path(__file__).parents[1]
 HELP_SECONDS = 0.3
+SAMPLE_QUESTION = Path(__file__).parents[1] / "src" / "medvox" / "samples" / "question.wav"
 
 
 def run(*words: str | Path, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -440,3 +441,28 @@ def test_deid_does_not_write_into_its_input(tmp_path: Path) -> None:
     folder = write_ct(tmp_path / "ct")
     done = run("deid", folder, folder / "clean", "--json")
     assert (done.returncode, error_of(done)["code"]) == (2, "E_DEID_TARGET")
+
+
+def test_transcribe_as_subtitles() -> None:
+    done = run("transcribe", SAMPLE_QUESTION, "--format", "srt")
+    assert done.returncode == 0
+    assert done.stdout.startswith("1\n00:00:00,")
+
+
+def test_transcribe_against_what_was_said(tmp_path: Path) -> None:
+    (tmp_path / "said.txt").write_text("which body region does this c t scan show\n")
+    done = run("transcribe", SAMPLE_QUESTION, "--diff", tmp_path / "said.txt")
+    assert "WER 0.0 %" in done.stdout
+
+
+def test_a_language_model_is_learned_and_used(tmp_path: Path) -> None:
+    (tmp_path / "texts.txt").write_text("which body region does this c t scan show\n")
+    done = run("models", "lm", tmp_path / "texts.txt", "--out", tmp_path / "a.lm", "--json")
+    assert json.loads(done.stdout)["lines"] == 1
+    done = run("transcribe", SAMPLE_QUESTION, "--lm", tmp_path / "a.lm", "--raw")
+    assert done.stdout == "which body region does this c t scan show\n"
+
+
+def test_a_language_model_needs_a_place_to_go(tmp_path: Path) -> None:
+    done = run("models", "lm", tmp_path / "texts.txt", "--json")
+    assert (done.returncode, error_of(done)["code"]) == (2, "E_USAGE")

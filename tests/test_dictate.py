@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,8 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from medvox.catalog import DEFAULT_ASR, WEIGHTS
-from medvox.dictate import SpeechModel, load_speech_model, transcribe
-from medvox.errors import InputError, ModelError, SetupError
+from medvox.dictate import Decoding, SpeechModel, learn_lm, load_speech_model, transcribe
+from medvox.errors import InputError, ModelError, SetupError, UsageError
 
 QUESTION = Path(__file__).parents[1] / "src" / "medvox" / "samples" / "question.wav"
 PIECES = ("<epsilon>", "<s>", "</s>", "<unk>", *(f"▁w{number}" for number in range(60)))
@@ -191,3 +192,92 @@ def test_a_folder_without_tokenizer(tmp_path: Path) -> None:
     with pytest.raises(SetupError) as caught:
         load_speech_model(tmp_path)
     assert caught.value.code == "E_TOKENIZER"
+
+
+class Torn(nn.Module):
+    """A network that cannot decide between two words of the shipped model's pieces at every output frame."""
+
+    def __init__(self, choices: tuple[str, str], model: SpeechModel) -> None:
+        super().__init__()
+        self.config = model.network.config
+        ids = [list(model.tokenizer.encode(word, add_special_tokens=False).ids) for word in choices]
+        self.ids = ids
+
+    def forward(self, features: Tensor) -> Tensor:
+        frames = ((features.shape[1] - 5) // 2 + 1 - 5) // 2 + 1
+        logits = torch.full((1, frames, self.config.vocab_size), -20.0)
+        logits[..., 0] = 0.0
+        for number, (one, other) in enumerate(zip(*self.ids, strict=True)):
+            place = 2 + 3 * number
+            logits[0, place, 0] = -20.0
+            logits[0, place, other] = 4.8
+            logits[0, place, one] = 5.0  # a little likelier
+        return logits
+
+
+def torn_between(one: str, other: str, shipped: SpeechModel) -> SpeechModel:
+    return replace(shipped, network=Torn((one, other), shipped))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def words(shipped: SpeechModel) -> tuple[str, str]:
+    """Two words of as many tokens, which differ in each but perhaps the first (the mark of a word's start)."""
+    candidates = ["liver", "kidney", "lung", "stone", "cyst", "nodule", "spleen", "chest", "head", "bone"]
+    encoded = {word: tuple(shipped.tokenizer.encode(word, add_special_tokens=False).ids) for word in candidates}
+    for one, left in encoded.items():
+        for other, right in encoded.items():
+            alike = len(left) == len(right) and len(set(left)) == len(left)
+            if one != other and alike and all(a != b for a, b in zip(left[1:], right[1:], strict=True)):
+                return one, other
+    raise AssertionError
+
+
+def test_a_hot_word_wins_a_close_race(shipped: SpeechModel, words: tuple[str, str], tmp_path: Path) -> None:
+    one, other = words
+    path = write(tmp_path / "a.wav", syllables(2.0))
+    (tmp_path / "hot.txt").write_text(f"{other}\t10\n")
+    model = torn_between(one, other, shipped)
+    assert transcribe(path, model).raw_text == one
+    assert transcribe(path, model, decoding=Decoding(hotwords=tmp_path / "hot.txt")).raw_text == other
+
+
+def test_a_learned_text_wins_a_close_race(shipped: SpeechModel, words: tuple[str, str], tmp_path: Path) -> None:
+    one, other = words
+    path = write(tmp_path / "a.wav", syllables(2.0))
+    (tmp_path / "texts.txt").write_text(f"{other}\n" * 20)
+    counts = learn_lm([tmp_path / "texts.txt"], tmp_path / "a.lm", model=shipped, order=3)
+    model = torn_between(one, other, shipped)
+    assert counts == {"lines": 20, "left_out": 0}
+    assert transcribe(path, model, decoding=Decoding(lm=tmp_path / "a.lm")).raw_text == other
+
+
+def test_a_beam_without_anything_to_favour_hears_what_greedy_hears(shipped: SpeechModel) -> None:
+    beam = transcribe(QUESTION, shipped, decoding=Decoding(method="beam.medasr"))
+    assert beam.raw_text == transcribe(QUESTION, shipped).raw_text
+
+
+def test_lines_that_cannot_be_written_are_left_out(shipped: SpeechModel, tmp_path: Path) -> None:
+    (tmp_path / "texts.txt").write_text("The liver is normal.\nПечень в норме\n")
+    counts = learn_lm([tmp_path / "texts.txt"], tmp_path / "a.lm", model=shipped)
+    assert counts == {"lines": 1, "left_out": 1}
+
+
+def test_a_text_without_a_usable_line(shipped: SpeechModel, tmp_path: Path) -> None:
+    (tmp_path / "texts.txt").write_text("Печень в норме\n")
+    with pytest.raises(InputError) as caught:
+        learn_lm([tmp_path / "texts.txt"], tmp_path / "a.lm", model=shipped)
+    assert caught.value.code == "E_LM_TEXT"
+    assert not (tmp_path / "a.lm").exists()
+
+
+def test_a_hot_word_that_the_model_cannot_write(shipped: SpeechModel, tmp_path: Path) -> None:
+    (tmp_path / "hot.txt").write_text("печень\n")
+    with pytest.raises(UsageError) as caught:
+        transcribe(QUESTION, shipped, decoding=Decoding(hotwords=tmp_path / "hot.txt"))
+    assert caught.value.code == "E_HOTWORDS_TOKENS"
+
+
+def test_a_decoding_that_nobody_knows(shipped: SpeechModel) -> None:
+    with pytest.raises(UsageError) as caught:
+        transcribe(QUESTION, shipped, decoding=Decoding(method="lattice"))
+    assert caught.value.code == "E_DECODING"

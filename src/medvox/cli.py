@@ -104,8 +104,15 @@ def build_parser() -> argparse.ArgumentParser:
     )
     _add_convert(add("convert", run_convert, "write series as NIfTI", "medvox convert ct/ ct.nii.gz"))
     _add_deid(add("deid", run_deid, "write copies without identifiers", "medvox deid scans/ clean/ --key project.key"))
-    command = add("models", run_models, "list the models that medvox knows and where they are", "medvox models list")
-    command.add_argument("action", metavar="list", choices=["list"], nargs="?", default="list")
+    command = add(
+        "models", run_models, "list the models that medvox knows, or learn a language model", "medvox models list"
+    )
+    command.usage = "medvox models [list]\n       medvox models lm TEXT... --out FILE [options]"
+    command.add_argument("action", metavar="list|lm", choices=["list", "lm"], nargs="?", default="list")
+    command.add_argument("texts", metavar="TEXT", nargs="*", type=Path, help="texts to learn from, a sentence a line")
+    command.add_argument("--out", metavar="FILE", type=Path, help="the language model to write")
+    command.add_argument("--order", metavar="N", type=_positive, default=4, help="tokens looked at; default: 4")
+    command.add_argument("--model", metavar="NAME", help="the speech model whose tokens it is for")
     add("doctor", run_doctor, "check this installation", "medvox doctor")
     command = add("demo", run_demo, "run the whole path on inputs that ship with medvox", "medvox demo --out out/demo")
     command.add_argument("--out", metavar="DIR", type=Path, default=Path("out/demo"), help="default: out/demo")
@@ -132,6 +139,10 @@ def _add_ask(command: argparse.ArgumentParser) -> None:
 def _add_transcribe(command: argparse.ArgumentParser) -> None:
     formats = ["txt", "json", "srt", "vtt", "verbose_json"]
     command.add_argument("--format", choices=formats, default="txt", help="default: txt; verbose_json is OpenAI's")
+    methods = ["greedy", "beam.medasr", "beam.tuned"]
+    command.add_argument("--decoding", choices=methods, default="greedy", help="default: greedy; with --lm: beam.tuned")
+    command.add_argument("--lm", metavar="FILE", type=Path, help="a language model: ARPA, or from `medvox models lm`")
+    command.add_argument("--hotwords", metavar="FILE", type=Path, help="phrases to favour, one a line")
     command.add_argument("--raw", action="store_true", help="print the words as they were recognised, not formatted")
     command.add_argument(
         "--diff", metavar="REF.txt", type=Path, help="show the words that were really said beside those that were heard"
@@ -220,14 +231,15 @@ def run_ask(args: argparse.Namespace, progress: ProgressBar) -> int:
 
 def run_transcribe(args: argparse.Namespace, progress: ProgressBar) -> int:
     """``medvox transcribe``: prints one Transcript per file; a bad file does not stop the others."""
-    from medvox.dictate import transcribe
+    from medvox.dictate import Decoding, transcribe
 
     if args.diff and len(args.files) > 1:
         raise UsageError("--diff compares one recording", fix="give one file")
+    decoding = Decoding(method=args.decoding, lm=args.lm, hotwords=args.hotwords)
     worst = 0
     for file in args.files:
         try:
-            transcript = transcribe(file, args.model, progress=progress)
+            transcript = transcribe(file, args.model, decoding=decoding, progress=progress)
         except MedvoxError as error:
             if error.exit_code != 3 or len(args.files) == 1:
                 raise
@@ -356,7 +368,9 @@ def _wanted(args: argparse.Namespace) -> Wanted:
 
 
 def run_models(args: argparse.Namespace, progress: ProgressBar) -> int:
-    """``medvox models list``: prints every model that medvox knows."""
+    """``medvox models``: prints every model that medvox knows, or learns a language model from texts."""
+    if args.action == "lm":
+        return _learn_lm(args)
     from medvox.catalog import list_models
 
     rows = list_models()
@@ -368,6 +382,19 @@ def run_models(args: argparse.Namespace, progress: ProgressBar) -> int:
     for row in rows:
         where = "ships with medvox" if row.shipped and row.path else str(row.path or "not on this machine")
         print(f"{row.name:<28} {row.kind:<4} {where}\n{'':<28} {row.summary}")
+    return 0
+
+
+def _learn_lm(args: argparse.Namespace) -> int:
+    from medvox.dictate import learn_lm
+
+    if not args.texts or args.out is None:
+        raise UsageError("models lm needs texts and a place to write", fix="medvox models lm TEXT... --out FILE")
+    counts = learn_lm(args.texts, args.out, model=args.model, order=args.order)
+    if args.json:
+        print_json(counts | {"file": str(args.out)})
+    else:
+        print(f"{args.out}: learned from {counts['lines']} lines, {counts['left_out']} left out")
     return 0
 
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from medvox.errors import ModelError
@@ -54,3 +56,8 @@ def greedy(logits: Tensor, blank: int) -> list[DecodedToken]:
             )
         frame = last + 1
     return tokens
+
+
+def log_probabilities(logits: Tensor) -> NDArray[np.float32]:
+    """Logits (T, V) -> natural-log probabilities (T, V) for ``models/beam``."""
+    return logits.float().log_softmax(dim=-1).cpu().numpy()
