@@ -3,8 +3,8 @@
     python benchmarks/speech_decoding.py RUN          # RUN: the folder of recipes/mini_asr.py, with its corpus
     python benchmarks/speech_decoding.py RUN --write  # and puts the page into benchmarks/results/
 
-The language model sees the texts of the training lines only; no held-out sentence is among them. Nothing was tuned here:
-the two presets are used as they are. Real human speech is scored where the developers' shared data is beside the project.
+The language model sees the texts of the training lines only; no held-out sentence is among them. Nothing was tuned
+here: the two presets are used as they are. Real human speech is scored where the developers' shared data lies.
 """
 
 from __future__ import annotations
