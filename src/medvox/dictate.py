@@ -22,6 +22,7 @@ from medvox.data.results import Transcript, Word
 from medvox.data.utterance import read_utterance
 from medvox.encode.batch import to_features
 from medvox.encode.speech import HOP_SAMPLES, SAMPLE_RATE_HZ, log_mel
+from medvox.encode.voice import speech_segments
 from medvox.errors import InputError, ModelError, SetupError, UsageError
 from medvox.models.arpa import open_lm
 from medvox.models.beam import BEAM_MEDASR, BEAM_TUNED, Decoder
@@ -36,6 +37,7 @@ from medvox.parse.transcript import format_text, raw_text, words_from_tokens
 from medvox.types import Features, Flag, Progress, no_progress
 
 UNSURE_BELOW = 0.6
+FRAMES_A_S = SAMPLE_RATE_HZ / HOP_SAMPLES
 SPEECH_RANGE_DB = 12.0  # speech has pauses and syllables; a tone or a fan keeps its level
 
 
@@ -115,18 +117,21 @@ def transcribe(
     if not isinstance(model, SpeechModel):
         model = load_speech_model(resolve_model(model or DEFAULT_ASR))
     features = log_mel(utterance.samples)
-    logits = logits_of(model.network, to_features(features), progress=progress)
+    found = speech_segments(utterance.samples)  # long recordings are cut in pauses
+    speech = [(round(part.start_s * FRAMES_A_S), round(part.end_s * FRAMES_A_S)) for part in found]
+    logits = logits_of(model.network, to_features(features), speech=speech, progress=progress)
     words = words_from_tokens(_tokens(logits, model, decoding), model.pieces)
     words = tuple(replace(word, end_s=min(word.end_s, round(utterance.duration_s, 2))) for word in words)
     raw = raw_text(words)
+    written = format_text(raw)
     return Transcript(
         file=utterance.source.name,
-        text=format_text(raw),
+        text=written.text,
         raw_text=raw,
         words=words,
         duration_s=utterance.duration_s,
         model=model.name,
-        flags=(*utterance.flags, *_flags(words, features)),
+        flags=(*utterance.flags, *_flags(words, features), *written.flags),
         file_sha256=utterance.source.sha256,
         model_sha256=model.sha256,
         seconds=time.perf_counter() - start,

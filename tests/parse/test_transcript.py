@@ -68,7 +68,7 @@ def test_a_word_is_as_sure_as_its_least_sure_piece() -> None:
         ("there is no nodule period", "There is no nodule."),
         ("small nodule comma unchanged period the liver is normal", "Small nodule, unchanged. The liver is normal"),
         ("on the left there is a cyst", "On the left there is a cyst"),
-        ("over a period of two weeks", "Over a period of two weeks"),
+        ("over a period of two weeks", "Over a period of 2 weeks"),
         ("describe the findings", "Describe the findings"),
         ("No nodule {period} {new paragraph} impression {colon} normal", "No nodule.\n\nImpression: normal"),
         ("electric motor", "Electric motor"),
@@ -76,4 +76,4 @@ def test_a_word_is_as_sure_as_its_least_sure_piece() -> None:
     ],
 )
 def test_written_form(raw: str, written: str) -> None:
-    assert format_text(raw) == written
+    assert format_text(raw).text == written

@@ -7,27 +7,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from medvox.data.results import Word
+from medvox.parse.commands import Formatted, format_spoken
 
 FRAME_S = 0.04  # one encoder frame
 WORD_START = "▁"
 CONTROL_PIECES = frozenset({"<epsilon>", "<s>", "</s>", "<pad>"})
 UNKNOWN = "[unintelligible]"
 
-# Letters said one by one, marks that speech models write out, and how questions start.
-_SPELLED = {"m r i": "MRI", "c t": "CT", "x ray": "x-ray"}
-_MARKUP = {
-    "{period}": ".",
-    "{full stop}": ".",
-    "{comma}": ",",
-    "{colon}": ":",
-    "{new paragraph}": "\n\n",
-    "{new line}": "\n",
-    "{newline}": "\n",
-}
-_SPOKEN_PERIOD = re.compile(r"(?<!\bthe)(?<!\ba)(?<!\bthis)(?<!\btime)(?<!\bof) period\b")
+# How questions start.
 _ASKS = re.compile(
     r"(so |okay |please |doctor )*"
     r"(((to|on|in) )?(which|what)|where|who|when|why|how|any|is|are|was|were|do|does|did|can|could|has|have|had|will"
@@ -82,23 +73,15 @@ def raw_text(words: Sequence[Word]) -> str:
     return " ".join(word.word for word in words)
 
 
-def format_text(raw: str) -> str:
-    """Readable text: CT and MRI in capitals, spoken punctuation as marks, sentences capitalised, a question its mark.
+def format_text(raw: str) -> Formatted:
+    """Written text: spoken and marked-up punctuation, numbers, units and commands; a question gets its mark at the end.
 
-    Words are never added, dropped or changed otherwise; numbers stay as they were said.
+    See ``commands.format_spoken``. The raw words are kept by the caller.
     """
-    text = raw
-    for spoken, written in _SPELLED.items():
-        text = re.sub(rf"\b{spoken}\b", written, text)
-    for markup, mark in _MARKUP.items():
-        text = text.replace(markup, mark)
-    text = re.sub(r" comma\b", ",", _SPOKEN_PERIOD.sub(".", text))
-    text = re.sub(r" +([.,:?])", r"\1", text)
-    text = re.sub(r" *(\n+) *", r"\1", text).strip()
-    text = re.sub(r"(^|[.?]\s+|\n)([a-z])", lambda found: found[1] + found[2].upper(), text)
-    if text and text[-1].isalnum() and _asks(text):
-        text += "?"
-    return text
+    written = format_spoken(raw)
+    if written.text and written.text[-1].isalnum() and _asks(written.text):
+        return replace(written, text=written.text + "?")  # at the end, so that the risk spans stay right
+    return written
 
 
 def _asks(text: str) -> bool:

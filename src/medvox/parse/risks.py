@@ -1,0 +1,64 @@
+"""Written text -> the places where a wrong word does harm: numbers, units, doses, sides, negations.
+
+Used after ``parse/commands`` to mark words of low confidence. Reads the final text only; knows no sound and no
+confidence, and changes nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+from medvox.parse.numbers import SMALL, TENS
+
+
+class RiskKind(StrEnum):
+    """Why a place in the text is risky."""
+
+    NUMBER = "number"
+    UNIT = "unit"
+    DOSE = "dose"
+    LATERALITY = "laterality"
+    NEGATION = "negation"
+    MARKUP = "markup"  # markup that could not be repaired
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Risk:
+    """A risky place: ``text[start:end]``."""
+
+    kind: RiskKind
+    start: int
+    end: int
+
+
+_WORDS = "|".join([*SMALL, *TENS, "hundred", "thousand", "million"])
+_NUMBER = rf"(?<![\w.])(?:[CTLS]?\d[\d,]*(?:[./:-]\d+)*(?:st|nd|rd|th)?|(?:{_WORDS})(?:-(?:{_WORDS}))?)(?![a-z])"
+_DOSE_UNIT = r"(?:mcg|mg|g|mL|mEq|units?|tablets?|puffs?|drops)(?:/(?:kg|day|h|min|dose))*\b"
+_UNIT = r"(?:%|°[CF]|degrees\b|(?:mm|cm|m|mcg|mg|kg|g|dL|mL|L|mEq|mmol|mmHg|cc|HU|bpm|cm2|cm3|Gy|mGy|cGy|mSv|Hz|MHz)"
+_UNIT += r"(?:/\w+)*\b|units?\b)"
+_PATTERNS = (
+    (RiskKind.NUMBER, re.compile(_NUMBER, re.IGNORECASE)),
+    (RiskKind.UNIT, re.compile(rf"(?<=\d){_UNIT}|(?<=\d\s){_UNIT}")),
+    (RiskKind.DOSE, re.compile(rf"(?<![\w.])\d[\d,]*(?:\.\d+)?\s{_DOSE_UNIT}")),
+    (RiskKind.LATERALITY, re.compile(r"\b(?:left|right|bilateral(?:ly)?|unilateral(?:ly)?)\b", re.IGNORECASE)),
+    (
+        RiskKind.NEGATION,
+        re.compile(
+            r"\b(?:no|not|non|without|den(?:y|ies|ied)|never|none|"
+            r"neither|nor|negative|absent|cannot|\w+n't)\b",
+            re.IGNORECASE,
+        ),
+    ),
+)
+
+
+def risks_of(text: str) -> tuple[Risk, ...]:
+    """Every risky place, in the order of the text. Places of different kinds may overlap: a dose holds its number."""
+    risks = [
+        Risk(kind=kind, start=found.start(), end=found.end())
+        for kind, pattern in _PATTERNS
+        for found in pattern.finditer(text)
+    ]
+    return tuple(sorted(risks, key=lambda risk: (risk.start, risk.end)))
