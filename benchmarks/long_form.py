@@ -28,7 +28,7 @@ from medvox.encode.batch import to_features
 from medvox.encode.speech import log_mel
 from medvox.encode.voice import speech_segments
 from medvox.models.ctc import greedy
-from medvox.models.listening import AVERAGED, PUBLISHED, SEAMLESS, Chunking, Window, logits_of, plan
+from medvox.models.listening import PUBLISHED, SEAMLESS, Chunking, Window, logits_of, plan
 from medvox.parse.transcript import words_from_tokens
 from medvox.score.alignment import Counts, align, count
 from medvox.synth.dictation import ScriptWriter
@@ -44,8 +44,6 @@ ONE_PIECE = Chunking(window=1_000_000)
 SETTINGS: dict[str, tuple[Chunking, bool]] = {  # and whether the voice activity is given
     "one piece": (ONE_PIECE, False),
     "published: 20 s, 2 s context": (PUBLISHED, False),
-    "averaged: probabilities over 2 s": (AVERAGED, False),
-    "averaged, cuts in pauses": (AVERAGED, True),
     "agreement within 2 s": (SEAMLESS, False),
     "agreement, cuts in pauses": (SEAMLESS, True),
 }

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from medvox.models.conformer import EncoderConfig, LasrConfig, LasrForCTC
-from medvox.models.listening import AVERAGED, PUBLISHED, SEAMLESS, Chunking, logits_of, logits_stream, plan
+from medvox.models.listening import PUBLISHED, SEAMLESS, Chunking, logits_of, logits_stream, plan
 
-ALL = pytest.mark.parametrize("chunking", [PUBLISHED, AVERAGED, SEAMLESS], ids=["published", "averaged", "seamless"])
+ALL = pytest.mark.parametrize("chunking", [PUBLISHED, SEAMLESS], ids=["published", "seamless"])
 
 
 class Jittery(nn.Module):
@@ -83,7 +83,7 @@ def test_every_offset_of_a_seam_gives_the_same_path(offset: int) -> None:
     network, features = Near(), tokens_at([], 3500)
     features = torch.cat((features[:, :1], near_features(3500)[:, :3]), dim=1)
     features[[4 * place for place in places]] *= 5
-    for chunking in (PUBLISHED, AVERAGED, SEAMLESS):
+    for chunking in (PUBLISHED, SEAMLESS):
         assert ids(logits_of(network, features, chunking=chunking)) == ids(whole(network, features))
 
 
@@ -129,16 +129,6 @@ def test_cuts_in_pauses_change_no_row_of_a_network_with_short_sight() -> None:
     network, features = Near(), near_features(9000)
     rows = logits_of(network, features, speech=[(0, 1150), (1190, 2700), (3100, 4000), (4004, 9000)])
     torch.testing.assert_close(rows, whole(network, features), **ROUNDING)
-
-
-def test_an_average_never_makes_a_probability_of_zero() -> None:
-    class Sure(nn.Module):
-        def forward(self, features: Tensor) -> Tensor:
-            rows = torch.full((1, len(features[0]) // 4, TOKENS), -500.0)
-            rows[..., int(features[0, 0, 1]) % 7] = 500.0  # another token in each window
-            return rows
-
-    assert torch.isfinite(logits_of(Sure(), tokens_at([], 4000), chunking=AVERAGED)).all()
 
 
 @ALL

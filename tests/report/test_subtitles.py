@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import pytest
 
 from medvox.data.results import Transcript, Word
-from medvox.report.subtitles import as_srt, as_txt, as_verbose_json, as_vtt
+from medvox.report.subtitles import as_srt, as_verbose_json, as_vtt
 
 STAMP = r"(\d{2,}):(\d{2}):(\d{2})([.,])(\d{3})"
 
@@ -98,14 +98,10 @@ def test_srt_and_vtt_hold_the_same_cues() -> None:
     assert read_srt(as_srt(SHORT)) == read_vtt(as_vtt(SHORT))
 
 
-def test_txt_is_the_text_and_a_newline() -> None:
-    assert as_txt(SHORT) == "No effusion. Heart is normal.\n"
-
-
 @pytest.mark.parametrize("text", ["", " ", "\n\n"])
 def test_no_text_gives_no_cue(text: str) -> None:
     empty = transcript(text, words_of("scratch that"))
-    assert as_txt(empty) == as_srt(empty) == ""
+    assert as_srt(empty) == ""
     assert as_vtt(empty) == "WEBVTT\n"
     assert as_verbose_json(empty)["segments"] == []
 

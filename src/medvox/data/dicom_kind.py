@@ -11,7 +11,7 @@ from medvox.data.dicom_header import Header
 from medvox.data.volume import SeriesKind
 
 STORAGE = "1.2.840.10008.5.1.4.1.1."
-CT_IMAGE, MR_IMAGE, PET_IMAGE, NM_IMAGE = (STORAGE + number for number in ("2", "4", "128", "20"))
+NM_IMAGE = STORAGE + "20"
 CT_IMAGES = {STORAGE + number for number in ("2", "2.1", "2.2")}
 PARAMETRIC_MAP = STORAGE + "30"
 DICOMDIR = "1.2.840.10008.1.3.10"

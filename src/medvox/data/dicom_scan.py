@@ -15,11 +15,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 EXPLICIT, IMPLICIT = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2"
-BIG_ENDIAN, DEFLATED = "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"
 ENCAPSULATED = "1.2.840.10008.1.2.4."  # what follows names the codec; the header is explicit little endian
 RLE = "1.2.840.10008.1.2.5"
 
-META_END, PIXELS, FIRST_PIXELS = 0x00030000, 0x7FE00010, 0x7FE00008
+PIXELS, FIRST_PIXELS = 0x7FE00010, 0x7FE00008
 ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 UNDEFINED = 0xFFFFFFFF
 MAX_DEPTH = 8  # deeper nesting is for the parser, which counts it

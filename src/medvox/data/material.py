@@ -27,13 +27,6 @@ MaterialKind = Literal["ct", "mri", "xray", "slide", "page"]
 Content = tuple[Volume, ...] | tuple[Picture, ...] | Slide | Document
 
 BY_MODALITY: dict[str, MaterialKind] = {"CT": "ct", "MR": "mri"}
-BY_KIND: dict[Kind, MaterialKind] = {
-    Kind.PICTURE: "xray",
-    Kind.SLIDE: "slide",
-    Kind.PDF: "page",
-    Kind.DOCX: "page",
-    Kind.NOTE: "page",
-}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

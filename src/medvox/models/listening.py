@@ -10,7 +10,6 @@ same.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -26,13 +25,6 @@ AGREEMENT_ROWS = 11  # 0.44 s: two windows must hear the same around the row whe
 FeatureSource = Callable[[int, int], Tensor]  # features (last - first, M) of the frames from first to last (exclusive)
 
 
-class Seam(enum.Enum):
-    """How the rows that two windows share become one."""
-
-    AVERAGE = "average"  # the mean of both probabilities, with the weights of a Hann window
-    AGREE = "agree"  # the earlier window up to the row around which both differ least
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Chunking:
     """How long recordings are cut; feature frames, multiples of ``STRIDE``.
@@ -43,18 +35,15 @@ class Chunking:
         reach: frames on both sides of the cut within which the seam is made, less than ``context``; at 0 the rows
             before the cut are the earlier window's, and those after it the later one's.
         earliest: frames after the last cut from which the next may lie in a pause; 0 keeps to fixed places.
-        seam: how the rows within reach become one.
     """
 
     window: int = 2000
     context: int = 200
     reach: int = 100
     earliest: int = 1000
-    seam: Seam = Seam.AGREE
 
 
 PUBLISHED = Chunking(window=1998, reach=0, earliest=0)
-AVERAGED = Chunking(seam=Seam.AVERAGE)
 SEAMLESS = Chunking()
 
 
@@ -125,7 +114,7 @@ def logits_stream(
             yield held[: start - done]
             if end > start:
                 shared = slice(start - done, end - done), slice(start - origin, end - origin)
-                yield _join(held[shared[0]], rows[shared[1]], chunking.seam)
+                yield _join(held[shared[0]], rows[shared[1]])
             rows, done = rows[end - origin :], end
         held = rows
         progress("recognising speech", number + 1, len(windows))
@@ -169,13 +158,9 @@ def _rows(network: nn.Module, features: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def _join(earlier: Tensor, later: Tensor, seam: Seam) -> Tensor:
-    """One from the rows that two windows give for the same sound, (t, V) each."""
+def _join(earlier: Tensor, later: Tensor) -> Tensor:
+    """One from two windows' rows (t, V) for the same sound: the earlier's, and the later's from where both differ least."""
     count = len(earlier)
-    if seam is Seam.AVERAGE:
-        rising = 0.5 - 0.5 * torch.cos(torch.pi * (torch.arange(count, device=later.device)[:, None] + 0.5) / count)
-        # the mean of the probabilities, taken in logarithms, so that none of them becomes 0
-        return torch.logaddexp(earlier + (1.0 - rising).log(), later + rising.log())
     difference = (earlier.exp() - later.exp()).abs().sum(dim=-1)
     around = functional.avg_pool1d(
         difference[None], AGREEMENT_ROWS, stride=1, padding=AGREEMENT_ROWS // 2, count_include_pad=False

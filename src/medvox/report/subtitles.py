@@ -40,11 +40,6 @@ class _Timed:
     ends: bool
 
 
-def as_txt(transcript: Transcript) -> str:
-    """The formatted text with a newline at its end; nothing if there is no text."""
-    return f"{transcript.text}\n" if transcript.text.strip() else ""
-
-
 def as_srt(transcript: Transcript) -> str:
     """SubRip cues, at most two lines of 42 characters and 7 s each.
 
