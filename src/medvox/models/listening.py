@@ -159,7 +159,7 @@ def _rows(network: nn.Module, features: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def _join(earlier: Tensor, later: Tensor) -> Tensor:
-    """One from two windows' rows (t, V) for the same sound: the earlier's, and the later's from where both differ least."""
+    """One from the rows (t, V) of two windows: the earlier's, then from where both differ least the later's."""
     count = len(earlier)
     difference = (earlier.exp() - later.exp()).abs().sum(dim=-1)
     around = functional.avg_pool1d(
