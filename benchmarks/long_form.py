@@ -23,12 +23,12 @@ import torch
 from torch import Tensor
 
 from medvox.catalog import DEFAULT_ASR, resolve_model
-from medvox.dictate import SpeechModel, load_speech_model
 from medvox.encode.batch import to_features
 from medvox.encode.speech import log_mel
 from medvox.encode.voice import speech_segments
 from medvox.models.ctc import greedy
 from medvox.models.listening import PUBLISHED, SEAMLESS, Chunking, Window, logits_of, plan
+from medvox.models.speech_model import SpeechModel, load_speech_model
 from medvox.parse.transcript import words_from_tokens
 from medvox.score.alignment import Counts, align, count
 from medvox.synth.dictation import ScriptWriter

@@ -17,11 +17,11 @@ import torch
 from demo_stages import HERE, commit, machine
 
 from medvox.catalog import DEFAULT_ASR, resolve_model
-from medvox.dictate import SpeechModel, load_speech_model
 from medvox.encode.speech import log_mel
 from medvox.models.beam import BEAM_MEDASR, BEAM_TUNED, Decoder
 from medvox.models.ctc import greedy, log_probabilities
 from medvox.models.kneser_ney import build_lm
+from medvox.models.speech_model import SpeechModel, load_speech_model
 from medvox.parse.transcript import raw_text, words_from_tokens
 from medvox.score.wer import interval, score_texts
 from medvox.synth.corpus import load_corpus

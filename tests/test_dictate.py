@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from medvox.catalog import DEFAULT_ASR, WEIGHTS
-from medvox.dictate import Decoding, SpeechModel, learn_lm, load_speech_model, transcribe
+from medvox.dictate import Decoding, learn_lm, transcribe
 from medvox.errors import InputError, ModelError, SetupError, UsageError
+from medvox.models.speech_model import SpeechModel, load_speech_model
 
 QUESTION = Path(__file__).parents[1] / "src" / "medvox" / "samples" / "question.wav"
 PIECES = ("<epsilon>", "<s>", "</s>", "<unk>", *(f"▁w{number}" for number in range(60)))

@@ -13,7 +13,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "medvox"
 
 STAGES = {"data", "encode", "models", "parse", "report", "score", "serve", "synth", "train"}
-VERBS = {"answer", "conversion", "deidentification", "dictate", "inspection", "preparation", "demo", "doctor"}
+VERBS = {"answer", "conversion", "deidentification", "dictate", "inspection", "live_dictation", "preparation", "demo"}
+VERBS |= {"doctor"}
 GROUND = {"types", "errors"}
 GLUE = {"data", "encode", "models", "parse", "report", "catalog", *GROUND}
 
@@ -30,6 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "models": GROUND,
     "answer": GLUE,
     "dictate": GLUE,
+    "live_dictation": GLUE,
     "inspection": GLUE,
     "conversion": GLUE,
     "deidentification": GLUE,
@@ -41,11 +43,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "serve": {*VERBS, "data", "report", "catalog", *GROUND},
     "testing": {"data", "encode", "models", "synth", *GROUND},
     "terminal": {"data", "report", "score", *GROUND},
-    "cli": {*VERBS, *STAGES, "catalog", "terminal", "__init__", *GROUND},
+    "arguments": {"__init__", *GROUND},
+    "cli": {*VERBS, *STAGES, "catalog", "terminal", "arguments", "__init__", *GROUND},
     "__init__": {"answer", "conversion", "deidentification", "dictate", "inspection", "preparation", "catalog"},
     "__main__": {"cli"},
 }
-CLI_MAY_LOAD_AT_IMPORT = {"__init__", "errors", "terminal"}
+CLI_MAY_LOAD_AT_IMPORT = {"__init__", "errors", "terminal", "arguments"}
 TORCH = {"torch", "transformers", "peft", "trl", "accelerate"}
 PACKAGES = {  # see docs/adr/0003 and 0007
     "PIL", "av", "gdcm", "jpeg_ls", "nibabel", "numpy", "openjpeg", "openslide", "pydicom", "pypdfium2", "safetensors",

@@ -13,9 +13,9 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING
 
-from medvox import __version__
+from medvox.arguments import build_parser
 from medvox.errors import MedvoxError, UsageError
 from medvox.terminal import (
     ProgressBar,
@@ -38,167 +38,6 @@ if TYPE_CHECKING:
 
 EXIT_INTERRUPTED = 130
 NO_VOLUME = {"E_SERIES_KIND", "E_DICOM_NOT_READ"}  # pictures, slides, reports: nothing that could be NIfTI
-
-DESCRIPTION = (
-    "Read medical images, documents, records and speech; ask about a CT, by text or by voice, and trace the answer. "
-    "Research software, not a medical device."
-)
-
-EPILOG = """examples:
-  medvox demo --out out/demo                     the whole path on inputs that ship with medvox
-  medvox ask "Which body region is this?" ct/    answer a question about a CT series
-  medvox ask --speech question.wav ct/ --json    the question is spoken
-  medvox transcribe dictation.wav                speech to text
-  medvox inspect folder/                         what is in this folder, and can it be used
-  medvox plan mr/                                what a question would cost
-  medvox prep slide.svs --out patches/           the pictures that a model would be shown
-  medvox convert scan.zip nifti/ --all           every series as NIfTI
-  medvox deid scans/ clean/ --key project.key    copies without identifiers
-"""
-
-
-class _Parser(argparse.ArgumentParser):
-    """An argument parser whose complaints are UsageErrors, so that ``--json`` holds for them too."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(message, fix=f"see `{self.prog} --help`")
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """The parser of the whole command line."""
-    formatter = argparse.RawDescriptionHelpFormatter
-    parser = _Parser(
-        prog="medvox", description=DESCRIPTION, epilog=EPILOG, formatter_class=formatter, allow_abbrev=False
-    )
-    parser.add_argument("-V", "--version", action="version", version=f"medvox {__version__}")
-    output = _Parser(add_help=False)
-    output.add_argument("--json", action="store_true", help="print JSON on stdout, errors too")
-    output.add_argument("--debug", action="store_true", help="show the trace of an unexpected error; it may name data")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-
-    def add(name: str, run: Any, summary: str, example: str) -> argparse.ArgumentParser:
-        command = commands.add_parser(
-            name,
-            parents=[output],
-            help=summary,
-            description=summary[0].upper() + summary[1:] + ".",
-            epilog=f"example:\n  {example}",
-            formatter_class=formatter,
-            allow_abbrev=False,
-        )
-        command.set_defaults(run=run)
-        return command
-
-    _add_ask(add("ask", run_ask, "answer a question about a CT series", 'medvox ask "Is there a nodule?" ct/ --json'))
-    _add_transcribe(
-        add("transcribe", run_transcribe, "turn recorded speech into text", "medvox transcribe a.wav b.flac")
-    )
-    command = add("inspect", run_inspect, "list what lies at a path and whether it can be used", "medvox inspect ct/")
-    command.add_argument("path", metavar="PATH", type=Path, help="a file, a folder or a zip")
-    _add_material(
-        add("plan", run_plan, "say what asking about PATH would cost, before anything runs", "medvox plan ct/"), "plan"
-    )
-    _add_material(
-        add("prep", run_prep, "write the pictures that a model would be shown", "medvox prep ct/ --out pictures/"),
-        "prep",
-    )
-    _add_convert(add("convert", run_convert, "write series as NIfTI", "medvox convert ct/ ct.nii.gz"))
-    _add_deid(add("deid", run_deid, "write copies without identifiers", "medvox deid scans/ clean/ --key project.key"))
-    command = add(
-        "models", run_models, "list the models that medvox knows, or learn a language model", "medvox models list"
-    )
-    command.usage = "medvox models [list]\n       medvox models lm TEXT... --out FILE [options]"
-    command.add_argument("action", metavar="list|lm", choices=["list", "lm"], nargs="?", default="list")
-    command.add_argument("texts", metavar="TEXT", nargs="*", type=Path, help="texts to learn from, a sentence a line")
-    command.add_argument("--out", metavar="FILE", type=Path, help="the language model to write")
-    command.add_argument("--order", metavar="N", type=_positive, default=4, help="tokens looked at; default: 4")
-    command.add_argument("--model", metavar="NAME", help="the speech model whose tokens it is for")
-    add("doctor", run_doctor, "check this installation", "medvox doctor")
-    command = add("demo", run_demo, "run the whole path on inputs that ship with medvox", "medvox demo --out out/demo")
-    command.add_argument("--out", metavar="DIR", type=Path, default=Path("out/demo"), help="default: out/demo")
-    return parser
-
-
-def _add_ask(command: argparse.ArgumentParser) -> None:
-    command.usage = "medvox ask [options] QUESTION PATH\n       medvox ask [options] --speech FILE PATH"
-    command.add_argument(
-        "words",
-        metavar="QUESTION PATH",
-        nargs="+",
-        help="the question, then a DICOM file, folder or zip, or a NIfTI file",
-    )
-    command.add_argument("--speech", metavar="FILE", type=Path, help="a recording of the question, instead of QUESTION")
-    command.add_argument("--speech-model", metavar="NAME", help="the model that recognises --speech")
-    command.add_argument("--series", metavar="UID", help="the series to use when PATH holds several")
-    command.add_argument("--modality", choices=["CT"], help="what a NIfTI file holds; it does not say so itself")
-    command.add_argument("--model", metavar="NAME", help="a name from `medvox models list`, or a model folder")
-    command.add_argument("--report", metavar="FILE", type=Path, help="write an HTML report here as well")
-    command.add_argument("--max-new-tokens", metavar="N", type=_positive, default=512, help="default: 512")
-
-
-def _add_transcribe(command: argparse.ArgumentParser) -> None:
-    formats = ["txt", "json", "srt", "vtt", "verbose_json"]
-    command.add_argument("--format", choices=formats, default="txt", help="default: txt; verbose_json is OpenAI's")
-    methods = ["greedy", "beam.medasr", "beam.tuned"]
-    command.add_argument("--decoding", choices=methods, default="greedy", help="default: greedy; with --lm: beam.tuned")
-    command.add_argument("--lm", metavar="FILE", type=Path, help="a language model: ARPA, or from `medvox models lm`")
-    command.add_argument("--hotwords", metavar="FILE", type=Path, help="phrases to favour, one a line")
-    command.add_argument("--raw", action="store_true", help="print the words as they were recognised, not formatted")
-    command.add_argument(
-        "--diff", metavar="REF.txt", type=Path, help="show the words that were really said beside those that were heard"
-    )
-    command.add_argument("files", metavar="FILE", nargs="+", type=Path, help="WAV, FLAC, MP3 or OGG")
-    command.add_argument("--model", metavar="NAME", help="a name from `medvox models list`, or a model folder")
-
-
-def _add_material(command: argparse.ArgumentParser, verb: str) -> None:
-    command.add_argument(
-        "paths",
-        metavar="PATH",
-        nargs="+",
-        type=Path,
-        help="DICOM (file, folder, zip), NIfTI, picture, slide or document",
-    )
-    command.add_argument("--preset", metavar="NAME", help="the input recipe; one is chosen by what PATH holds")
-    command.add_argument("--series", metavar="UID", help="the series to use when PATH holds several")
-    command.add_argument("--modality", choices=["CT", "MR"], help="what a NIfTI file holds; it does not say so itself")
-    command.add_argument(
-        "--mpp", metavar="UM", type=_above_zero, help="micrometres per pixel of a slide, if not stated"
-    )
-    if verb == "plan":
-        command.add_argument("--model", metavar="NAME", help="a name from `medvox models list`, or a model folder")
-        command.add_argument("--question", metavar="TEXT", help="the question that will be asked")
-        return
-    command.add_argument("--out", metavar="DIR", type=Path, required=True, help="a new folder for pictures and receipt")
-    command.add_argument("--size", metavar="N", type=_positive, default=896, help="edge in pixels; default: 896")
-    command.add_argument("--overwrite", action="store_true", help="replace the result of an earlier run")
-
-
-def _add_convert(command: argparse.ArgumentParser) -> None:
-    command.add_argument("path", metavar="PATH", type=Path, help="a DICOM file, folder or zip, or a NIfTI file")
-    command.add_argument("target", metavar="OUT", type=Path, help="the file to write, or with --all the folder")
-    command.add_argument("--series", metavar="UID", help="the series to write when PATH holds several")
-    command.add_argument(
-        "--all", action="store_true", help="write every series; one that cannot be does not stop the rest"
-    )
-    command.add_argument("--overwrite", action="store_true", help="replace what is there")
-
-
-def _add_deid(command: argparse.ArgumentParser) -> None:
-    command.add_argument("path", metavar="PATH", type=Path, help="DICOM files and notes (.txt): a file, folder or zip")
-    command.add_argument("target", metavar="OUT", type=Path, help="a new folder")
-    command.add_argument(
-        "--key", metavar="FILE", type=Path, help="the project's key, made if missing: same key, same UIDs"
-    )
-    command.add_argument("--dates", choices=["remove", "shift", "keep"], default="remove", help="default: remove")
-    command.add_argument("--keep-characteristics", action="store_true", help="keep age, sex, size and weight")
-    command.add_argument("--keep-device", action="store_true", help="keep names and numbers of devices")
-    command.add_argument("--keep-uids", action="store_true", help="keep instance UIDs")
-    command.add_argument("--keep-safe-private", action="store_true", help="keep the private elements known to be safe")
-    command.add_argument("--clean-descriptors", action="store_true", help="reduce descriptions to words of imaging")
-    command.add_argument(
-        "--allow-burned-in", action="store_true", help="write files whose pixels may show text; marked as not clean"
-    )
 
 
 def run_ask(args: argparse.Namespace, progress: ProgressBar) -> int:
@@ -425,6 +264,20 @@ def run_demo(args: argparse.Namespace, progress: ProgressBar) -> int:
     return 0
 
 
+RUNS = {
+    "ask": run_ask,
+    "transcribe": run_transcribe,
+    "inspect": run_inspect,
+    "plan": run_plan,
+    "prep": run_prep,
+    "convert": run_convert,
+    "deid": run_deid,
+    "models": run_models,
+    "doctor": run_doctor,
+    "demo": run_demo,
+}
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code of the process (the table is in CONTRIBUTING.md)."""
     words = list(sys.argv[1:] if argv is None else argv)
@@ -434,7 +287,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # file names may be no valid text
     try:
-        args = build_parser().parse_args(words)
+        args = build_parser(RUNS).parse_args(words)
         code: int = args.run(args, progress)
         sys.stdout.flush()
         return code
@@ -466,20 +319,6 @@ def _question_and_path(words: list[str], *, spoken: bool) -> tuple[str, Path]:
             fix='put the question in quotes and give one folder or file: medvox ask "QUESTION" PATH',
         )
     return words[0], Path(words[-1])
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return number
-
-
-def _above_zero(text: str) -> float:
-    number = float(text)
-    if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError("must be a number above 0")
-    return number
 
 
 def _unexpected(error: Exception) -> MedvoxError:

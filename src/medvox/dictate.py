@@ -5,15 +5,12 @@ Also learns a language model from texts, which is how the words of a clinic get 
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from tokenizers import Tokenizer
 
 from medvox.catalog import DEFAULT_ASR, resolve_model
 from medvox.data.phrases import read_phrases
@@ -23,16 +20,20 @@ from medvox.data.utterance import read_utterance
 from medvox.encode.batch import to_features
 from medvox.encode.speech import HOP_SAMPLES, SAMPLE_RATE_HZ, log_mel
 from medvox.encode.voice import speech_segments
-from medvox.errors import InputError, ModelError, SetupError, UsageError
+from medvox.errors import InputError, ModelError, UsageError
 from medvox.models.arpa import open_lm
-from medvox.models.beam import BEAM_MEDASR, BEAM_TUNED, Decoder
-from medvox.models.conformer import LasrForCTC
-from medvox.models.ctc import DecodedToken, greedy, log_probabilities
 from medvox.models.hotwords import HotPhrase, HotWords
 from medvox.models.kneser_ney import build_lm
 from medvox.models.listening import logits_of
 from medvox.models.ngram import save_lm
-from medvox.models.weights import load_speech, weights_hash
+from medvox.models.speech_model import (
+    Decode,
+    SpeechModel,
+    decoder_of,
+    inner_pieces,
+    load_speech_model,
+    spellings,
+)
 from medvox.parse.transcript import format_text, raw_text, words_from_tokens
 from medvox.types import Features, Flag, Progress, no_progress
 
@@ -42,60 +43,29 @@ SPEECH_RANGE_DB = 12.0  # speech has pauses and syllables; a tone or a fan keeps
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SpeechModel:
-    """A loaded speech model: the network, its vocabulary by id, and the name and hash that go into transcripts."""
-
-    network: LasrForCTC
-    pieces: tuple[str, ...]
-    name: str
-    sha256: str
-    tokenizer: Tokenizer | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Decoding:
     """How tokens are chosen.
 
     Attributes:
-        method: a name from ``METHODS``: the best token of each frame, or a beam search.
+        method: a name from ``METHODS``: the best token of each frame, or a beam search; empty for a search where there
+            is a language model (the given one, or the one that came with the model) or a hot word, else greedy.
         lm: a language model over the model's tokens: ARPA (also .gz, .xz) or what ``learn_lm`` wrote.
         hotwords: a file of phrases to favour.
     """
 
-    method: str = "greedy"
+    method: str = ""
     lm: Path | None = None
     hotwords: Path | None = None
 
 
-METHODS = {"greedy": None, "beam.medasr": BEAM_MEDASR, "beam.tuned": BEAM_TUNED}
-GREEDY = Decoding()
-UNKNOWN_PIECE = "<unk>"
-
-
-def load_speech_model(folder: Path) -> SpeechModel:
-    """A speech model from a folder in the hub's layout.
-
-    Raises:
-        SetupError: the folder is not a speech model, or a file of it is missing or broken.
-    """
-    network = load_speech(folder)
-    try:
-        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    except Exception as error:  # the library raises plain Exception
-        raise SetupError(
-            f"{folder.name} has no readable tokenizer.json", fix="download the whole model folder", code="E_TOKENIZER"
-        ) from error
-    pieces = tuple(tokenizer.id_to_token(number) or "<unk>" for number in range(network.config.vocab_size))
-    return SpeechModel(
-        network=network, pieces=pieces, name=folder.name, sha256=weights_hash(folder), tokenizer=tokenizer
-    )
+DEFAULT_DECODING = Decoding()
 
 
 def transcribe(
     path: Path | str,
     model: SpeechModel | Path | str | None = None,
     *,
-    decoding: Decoding = GREEDY,
+    decoding: Decoding = DEFAULT_DECODING,
     progress: Progress = no_progress,
 ) -> Transcript:
     """Recognises the speech in a sound file.
@@ -120,7 +90,8 @@ def transcribe(
     found = speech_segments(utterance.samples)  # long recordings are cut in pauses
     speech = [(round(part.start_s * FRAMES_A_S), round(part.end_s * FRAMES_A_S)) for part in found]
     logits = logits_of(model.network, to_features(features), speech=speech, progress=progress)
-    words = words_from_tokens(_tokens(logits, model, decoding), model.pieces)
+    hypotheses = _decode(model, decoding)(logits)
+    words = words_from_tokens(hypotheses[0].tokens, model.pieces)
     words = tuple(replace(word, end_s=min(word.end_s, round(utterance.duration_s, 2))) for word in words)
     raw = raw_text(words)
     written = format_text(raw)
@@ -155,39 +126,27 @@ def learn_lm(
     if not isinstance(model, SpeechModel):
         model = load_speech_model(resolve_model(model or DEFAULT_ASR))
     lines = [line for path in texts for line in read_record(path).text.splitlines() if line.strip()]
-    sentences = [ids for line in lines if (ids := _known_ids(model, _spellings(line)))]
+    sentences = [ids for line in lines if (ids := model.token_ids(spellings(line)))]
     if not sentences:
         raise InputError(
             "no line of the texts can be written with the model's tokens",
             fix="give English text, one sentence a line",
             code="E_LM_TEXT",
         )
-    save_lm(build_lm(sentences, order=order, pieces=model.pieces, blank=model.network.config.pad_token_id), out)
+    save_lm(build_lm(sentences, order=order, pieces=model.pieces, blank=model.blank), out)
     return {"lines": len(sentences), "left_out": len(lines) - len(sentences)}
 
 
-def _tokens(logits: Any, model: SpeechModel, decoding: Decoding) -> Sequence[DecodedToken]:
-    blank = model.network.config.pad_token_id
-    if decoding.method not in METHODS:
-        raise UsageError(
-            f"no decoding is called {decoding.method!r}", fix=f"use one of {', '.join(METHODS)}", code="E_DECODING"
-        )
-    settings = METHODS[decoding.method]
-    if settings is None and decoding.lm is None and decoding.hotwords is None:
-        return greedy(logits, blank)
-    decoder = Decoder(
-        blank=blank,
-        lm=open_lm(decoding.lm, model.pieces) if decoding.lm else None,
-        hotwords=_hot_words(decoding.hotwords, model) if decoding.hotwords else None,
-        settings=settings or BEAM_TUNED,
-    )
-    return decoder.decode(log_probabilities(logits))[0].tokens
+def _decode(model: SpeechModel, decoding: Decoding) -> Decode:
+    lm = open_lm(decoding.lm, model.pieces) if decoding.lm else None
+    hotwords = _hot_words(decoding.hotwords, model) if decoding.hotwords else None
+    return decoder_of(model, decoding.method, lm=lm, hotwords=hotwords)
 
 
 def _hot_words(path: Path, model: SpeechModel) -> HotWords:
     phrases = []
     for phrase in read_phrases(path):
-        written = {_known_ids(model, [text]) for text in _spellings(phrase.text)} - {()}
+        written = {model.token_ids([text]) for text in spellings(phrase.text)} - {()}
         if not written:
             raise UsageError(
                 f"{path.name}, line {phrase.line}: the phrase has characters that {model.name} cannot write",
@@ -195,24 +154,7 @@ def _hot_words(path: Path, model: SpeechModel) -> HotWords:
                 code="E_HOTWORDS_TOKENS",
             )
         phrases += [HotPhrase(tokens=ids, weight=phrase.weight) for ids in sorted(written)]
-    inside = (number for number, piece in enumerate(model.pieces) if piece.isalpha() and not piece.startswith("▁"))
-    return HotWords(phrases, continuing=frozenset(inside))
-
-
-def _spellings(text: str) -> list[str]:
-    """A text as it stands, and in lower case without punctuation, as small models write."""
-    return [text, " ".join(re.findall(r"[a-z']+", text.lower()))]
-
-
-def _known_ids(model: SpeechModel, texts: Sequence[str]) -> tuple[int, ...]:
-    """Token ids of the first of the texts that the model can write; empty when it can write none."""
-    if model.tokenizer is None:
-        raise SetupError(f"{model.name} has no tokenizer", fix="load it from its folder", code="E_TOKENIZER")
-    for text in texts:
-        ids = tuple(model.tokenizer.encode(text, add_special_tokens=False).ids)
-        if ids and all(number < len(model.pieces) and model.pieces[number] != UNKNOWN_PIECE for number in ids):
-            return ids
-    return ()
+    return HotWords(phrases, continuing=inner_pieces(model.pieces))
 
 
 def _flags(words: tuple[Word, ...], features: Features) -> list[Flag]:

@@ -1,0 +1,141 @@
+"""A speech model's folder -> the network with its vocabulary, and how its log-probabilities become tokens.
+
+Glue between ``models/conformer`` and the decoders, shared by the verbs that hear. Knows no sound and no transcript.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from medvox.errors import SetupError, UsageError
+from medvox.models.arpa import open_lm
+from medvox.models.beam import BEAM_MEDASR, BEAM_TUNED, Decoder, Hypothesis
+from medvox.models.conformer import LasrForCTC
+from medvox.models.ctc import greedy, log_probabilities
+from medvox.models.hotwords import HotWords
+from medvox.models.ngram import NgramLm
+from medvox.models.weights import load_speech, weights_hash
+
+BEST_OF_EACH_FRAME = "greedy"
+SEARCHES = {"beam.medasr": BEAM_MEDASR, "beam.tuned": BEAM_TUNED}
+METHODS = (BEST_OF_EACH_FRAME, *SEARCHES)
+LM_FILE = "lm.ngram"
+UNKNOWN_PIECE = "<unk>"
+
+Decode = Callable[[Tensor], list[Hypothesis]]  # log-probabilities (T, V) -> hypotheses, the best first
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SpeechModel:
+    """A loaded speech model.
+
+    Attributes:
+        network: features -> token logits.
+        pieces: its vocabulary by id.
+        name: what transcripts call it.
+        sha256: of the weights.
+        tokenizer: for texts that are to become tokens.
+        lm: the language model that came with it.
+    """
+
+    network: LasrForCTC
+    pieces: tuple[str, ...]
+    name: str
+    sha256: str
+    tokenizer: Tokenizer | None = None
+    lm: NgramLm | None = None
+
+    @property
+    def blank(self) -> int:
+        """Id of the token that stands for nothing."""
+        return self.network.config.pad_token_id
+
+    def token_ids(self, texts: Sequence[str]) -> tuple[int, ...]:
+        """Ids of the first of the texts that the model can write; empty when it can write none.
+
+        Raises:
+            SetupError: the model was made without its tokenizer.
+        """
+        if self.tokenizer is None:
+            raise SetupError(f"{self.name} has no tokenizer", fix="load it from its folder", code="E_TOKENIZER")
+        for text in texts:
+            ids = tuple(self.tokenizer.encode(text, add_special_tokens=False).ids)
+            if ids and all(number < len(self.pieces) and self.pieces[number] != UNKNOWN_PIECE for number in ids):
+                return ids
+        return ()
+
+
+def load_speech_model(folder: Path) -> SpeechModel:
+    """A speech model from a folder in the hub's layout, with its language model where ``lm.ngram`` lies there.
+
+    Raises:
+        SetupError: the folder is not a speech model, or a file of it is missing or broken.
+    """
+    network = load_speech(folder)
+    try:
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    except Exception as error:  # the library raises plain Exception
+        raise SetupError(
+            f"{folder.name} has no readable tokenizer.json", fix="download the whole model folder", code="E_TOKENIZER"
+        ) from error
+    pieces = tuple(tokenizer.id_to_token(number) or UNKNOWN_PIECE for number in range(network.config.vocab_size))
+    lm = folder / LM_FILE
+    return SpeechModel(
+        network=network,
+        pieces=pieces,
+        name=folder.name,
+        sha256=weights_hash(folder),
+        tokenizer=tokenizer,
+        lm=open_lm(lm, pieces) if lm.exists() else None,
+    )
+
+
+def decoder_of(
+    model: SpeechModel, method: str = "", *, lm: NgramLm | None = None, hotwords: HotWords | None = None
+) -> Decode:
+    """How a model's log-probabilities become hypotheses.
+
+    Args:
+        model: the model; its own language model is used where a search is made and no other is given.
+        method: a name from ``METHODS``; empty for a search where there is something to search with, else greedy.
+        lm: a language model over the model's tokens.
+        hotwords: phrases to favour.
+
+    Raises:
+        UsageError: the method is unknown, or greedy with something that only a search can use (``E_DECODING``).
+    """
+    if method not in ("", *METHODS):
+        raise UsageError(f"no decoding is called {method!r}", fix=f"use one of {', '.join(METHODS)}", code="E_DECODING")
+    if method == BEST_OF_EACH_FRAME and (lm or hotwords):
+        raise UsageError(
+            "greedy decoding uses neither a language model nor hot words",
+            fix="leave the decoding out, or use beam.tuned",
+            code="E_DECODING",
+        )
+    lm = lm or model.lm
+    if method == BEST_OF_EACH_FRAME or (not method and lm is None and hotwords is None):
+        return lambda rows: [_best_of_each_frame(rows, model.blank)]
+    search = Decoder(blank=model.blank, lm=lm, hotwords=hotwords, settings=SEARCHES.get(method, BEAM_TUNED))
+    return lambda rows: search.decode(log_probabilities(rows))
+
+
+def spellings(text: str) -> list[str]:
+    """A text as it stands, and in lower case without punctuation, as small models write."""
+    return [text, " ".join(re.findall(r"[a-z']+", text.lower()))]
+
+
+def inner_pieces(pieces: Sequence[str]) -> frozenset[int]:
+    """Ids of the pieces that continue a word."""
+    return frozenset(number for number, piece in enumerate(pieces) if piece.isalpha() and not piece.startswith("▁"))
+
+
+def _best_of_each_frame(rows: Tensor, blank: int) -> Hypothesis:
+    tokens = tuple(greedy(rows, blank))
+    score = float(rows.amax(dim=-1).sum())
+    return Hypothesis(tokens=tokens, acoustic=score, language=0.0, hotwords=0.0, total=score)
