@@ -31,10 +31,49 @@ class Word:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Transcript:
-    """The text of one recording. ``raw_text`` is what the decoder gave; ``text`` is formatted.
+class Risk:
+    """A place in the written text where a wrong word does harm: ``Transcript.text[start:end]``.
 
-    ``file_sha256`` and ``model_sha256`` identify the recording and the weights; ``seconds`` is the time it took.
+    Attributes:
+        kind: ``number``, ``unit``, ``dose``, ``laterality``, ``negation``, or ``markup`` that could not be repaired.
+        text: what stands there.
+        start: first character in the written text.
+        end: the character after the last one.
+        confidence: of the least sure word that it was written from; None where no word was heard for it (a template, an
+            auto-text, a list number) or the recogniser gives no confidence.
+        start_s: where these words begin in the recording; None as ``confidence``.
+        end_s: where they end.
+        unsure: the confidence is known and below the threshold; check this place first.
+    """
+
+    kind: str
+    text: str
+    start: int
+    end: int
+    confidence: float | None = None
+    start_s: float | None = None
+    end_s: float | None = None
+    unsure: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Transcript:
+    """The text of one recording.
+
+    Attributes:
+        file: name of the recording.
+        text: formatted, as a clinician writes it.
+        raw_text: what the decoder gave.
+        words: of the raw text.
+        duration_s: length of the recording.
+        model: what heard it.
+        flags: what a reader must know.
+        risks: numbers, units, doses, sides and negations in ``text``, with how sure they are.
+        alternatives: other raw texts, the likelier first, where they were asked for.
+        confidence: how likely it is that the whole text is right (0 to 1); None where it is not known.
+        file_sha256: identifies the recording.
+        model_sha256: identifies the weights.
+        seconds: the time it took.
     """
 
     file: str
@@ -44,6 +83,9 @@ class Transcript:
     duration_s: float
     model: str
     flags: tuple[Flag, ...]
+    risks: tuple[Risk, ...] = ()
+    alternatives: tuple[str, ...] = ()
+    confidence: float | None = None
     file_sha256: str = ""
     model_sha256: str = ""
     seconds: float = 0.0
