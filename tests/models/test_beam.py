@@ -12,13 +12,17 @@ import pytest
 
 from medvox.errors import ModelError, UsageError
 from medvox.models.beam import BEAM_MEDASR, BEAM_TUNED, BeamSettings, Decoder, beam_search
+from medvox.models.beam_fast import fast_search
+from medvox.models.beam_plain import plain_search
 from medvox.models.hotwords import HotPhrase, HotWords
+from medvox.models.kernels.build import library
 from medvox.models.kneser_ney import build_lm
 from medvox.models.ngram import LN10, NgramLm
 
 PIECES = ["<epsilon>", "▁a", "b", "</s>"]
 EVERYTHING = {"beam": 1024, "nbest": 1024, "prune": -1e9, "min_token": -1e9}
 UNBOUNDED = BeamSettings(**EVERYTHING)
+WORDS = ["<epsilon>", "▁a", "▁b"]
 
 
 def posteriors(frames: int, tokens: int, seed: int, sharpness: float = 2.0) -> np.ndarray:
@@ -105,9 +109,10 @@ def test_the_best_comes_first(lm: NgramLm, seed: int) -> None:
 
 
 def test_parts_of_the_score_add_up(lm: NgramLm) -> None:
-    hot = HotWords([HotPhrase(tokens=(1, 2), weight=3.0)])
+    hot = HotWords(phrases(("a b", 3.0)), ["<epsilon>", "▁a", "▁b", "▁c"])
     for h in beam_search(posteriors(6, 4, seed=1), 0, lm=lm, hotwords=hot, settings=BEAM_TUNED):
-        expected = h.acoustic + 0.2 * h.language + 0.5 * len(h.tokens) + h.hotwords
+        weighted = BEAM_TUNED.alpha * h.language + BEAM_TUNED.beta * len(h.tokens)
+        expected = h.acoustic + weighted + h.hotwords
         assert h.total == pytest.approx(expected, abs=1e-9)
 
 
@@ -170,7 +175,8 @@ def test_no_frames_give_the_empty_sequence() -> None:
 def test_forgotten_prefixes_change_nothing(lm: NgramLm, monkeypatch: pytest.MonkeyPatch) -> None:
     logprobs = posteriors(60, 4, seed=8)
     before = beam_search(logprobs, 0, lm=lm)
-    monkeypatch.setattr("medvox.models.beam.CLEAN_EVERY", 1)
+    monkeypatch.setattr("medvox.models.beam_plain.CLEAN_EVERY", 1)
+    monkeypatch.setattr("medvox.models.beam_fast.ROOM", 1)
     assert beam_search(logprobs, 0, lm=lm) == before
 
 
@@ -199,21 +205,22 @@ def test_the_published_preset() -> None:
     assert published == BEAM_MEDASR
 
 
-def phrases(*pairs: tuple[tuple[int, ...], float]) -> list[HotPhrase]:
-    return [HotPhrase(tokens=tokens, weight=weight) for tokens, weight in pairs]
+def phrases(*pairs: tuple[str, float]) -> list[HotPhrase]:
+    return [HotPhrase(text=text, weight=weight) for text, weight in pairs]
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_each_phrase_counts_as_often_as_it_occurs(seed: int) -> None:
-    given = phrases(((1, 2), 2.0), ((2,), 0.5), ((1, 2, 1), 4.0), ((2, 1, 2), 1.0))
-    for found in beam_search(posteriors(7, 3, seed=seed), 0, hotwords=HotWords(given), settings=UNBOUNDED):
-        text = "".join(map(str, ids(found)))
-        occurrences = (len(re.findall(f"(?={''.join(map(str, p.tokens))})", text)) * p.weight for p in given)
+    given = phrases(("a b", 2.0), ("b", 0.5), ("a b a", 4.0), ("b a b", 1.0))
+    hot = HotWords(given, WORDS)
+    for found in beam_search(posteriors(7, 3, seed=seed), 0, hotwords=hot, settings=UNBOUNDED):
+        text = "".join(WORDS[token] for token in ids(found)).replace("▁", " ").strip()
+        occurrences = (len(re.findall(f"(?={phrase.text})", text)) * phrase.weight for phrase in given)
         assert found.hotwords == pytest.approx(sum(occurrences))
 
 
 def test_a_broken_match_gives_its_bonus_back() -> None:
-    hot = HotWords(phrases(((1, 2, 1), 9.0)))
+    hot = HotWords(phrases(("a b a", 9.0)), WORDS)
     for found in beam_search(posteriors(6, 3, seed=2), 0, hotwords=hot, settings=UNBOUNDED):
         if (1, 2, 1) not in [ids(found)[i : i + 3] for i in range(len(found.tokens))]:
             assert found.total == found.acoustic
@@ -221,37 +228,82 @@ def test_a_broken_match_gives_its_bonus_back() -> None:
 
 def test_a_partial_match_keeps_a_hypothesis_alive() -> None:
     step = np.log(np.array([[0.05, 0.65, 0.3], [0.98, 0.01, 0.01], [0.05, 0.55, 0.4]], dtype=np.float32))
-    hot, one = HotWords(phrases(((2, 2), 6.0))), BeamSettings(beam=1)
+    hot, one = HotWords(phrases(("b b", 6.0)), WORDS), BeamSettings(beam=1)
     assert ids(beam_search(step, 0, settings=one)[0]) == (1, 1)
     assert ids(beam_search(step, 0, hotwords=hot, settings=one)[0]) == (2, 2)
 
 
 def test_a_phrase_inside_a_longer_word_does_not_count() -> None:
-    hot = HotWords(phrases(((1,), 5.0)), continuing=frozenset({2}))
+    hot = HotWords(phrases(("a", 5.0)), ["<epsilon>", "▁a", "b"])
     for found in beam_search(posteriors(6, 3, seed=3), 0, hotwords=hot, settings=UNBOUNDED):
         text = "".join(map(str, ids(found)))
         assert found.hotwords == pytest.approx(5.0 * len(re.findall("1(?!2)", text)))
 
 
+def test_a_phrase_counts_in_whatever_pieces_it_is_spelled() -> None:
+    pieces = ["<epsilon>", "▁", "a", "b", "▁ab"]
+    hot = HotWords(phrases(("Ab", 5.0)), pieces)
+    for found in beam_search(posteriors(5, 5, seed=4), 0, hotwords=hot, settings=UNBOUNDED):
+        words = "".join(pieces[token] for token in ids(found)).split("▁")[1:]
+        assert found.hotwords == pytest.approx(5.0 * words.count("ab"))
+
+
 def test_of_a_doubled_phrase_the_larger_weight_rules() -> None:
-    hot = HotWords(phrases(((1, 2), 2.0), ((1, 2), 5.0), ((1, 2), 3.0)))
-    assert hot.earned[hot.step(hot.step(0, 1), 2)] == 5.0
+    hot = HotWords(phrases(("a b", 2.0), ("A-b", 5.0), ("a b", 3.0)), WORDS)
+    assert hot.earned[hot.step(hot.step(0, 1)[0], 2)[0]] == 5.0
 
 
 @pytest.mark.parametrize(
-    ("tokens", "weight"), [((), 1.0), ((1,), 0.0), ((1,), -1.0), ((1,), math.nan), ((-1,), 1.0), ((1,) * 129, 1.0)]
+    ("text", "weight"), [("", 1.0), ("  ", 1.0), ("a", 0.0), ("a", -1.0), ("a", math.nan), ("a " * 129, 1.0)]
 )
-def test_an_impossible_phrase_is_refused(tokens: tuple[int, ...], weight: float) -> None:
+def test_an_impossible_phrase_is_refused(text: str, weight: float) -> None:
     with pytest.raises(UsageError) as caught:
-        HotWords(phrases((tokens, weight)))
+        HotWords(phrases((text, weight)), WORDS)
     assert caught.value.code == "E_HOTWORDS"
 
 
-@pytest.mark.parametrize("token", [0, 4])
-def test_a_phrase_of_another_vocabulary_is_refused(token: int) -> None:
+def test_a_phrase_that_the_pieces_cannot_spell_is_refused_by_its_place() -> None:
+    with pytest.raises(UsageError, match=r"line 3 of hot\.txt") as caught:
+        HotWords([HotPhrase(text="печень", weight=1.0, where="line 3 of hot.txt")], WORDS)
+    assert caught.value.code == "E_HOTWORDS_TOKENS"
+
+
+def test_hot_words_of_another_vocabulary_are_refused() -> None:
     with pytest.raises(UsageError) as caught:
-        beam_search(posteriors(3, 4, seed=0), 0, hotwords=HotWords(phrases(((token,), 1.0))))
+        beam_search(posteriors(3, 4, seed=0), 0, hotwords=HotWords(phrases(("a", 1.0)), WORDS))
     assert caught.value.code == "E_HOTWORDS"
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_both_searches_find_the_same(seed: int, lm: NgramLm) -> None:
+    if library("beam") is None:
+        pytest.skip("no C compiler is here")
+    rng = random.Random(seed)
+    hot = HotWords(phrases(("a b", 2.0), ("bc", rng.uniform(0.1, 9.0)), ("b ac", 4.0)), ["<epsilon>", "▁a", "▁b", "c"])
+    settings = BeamSettings(
+        beam=rng.choice([1, 3, 8, 64]),
+        alpha=rng.uniform(0, 1),
+        beta=rng.uniform(-1, 2),
+        prune=rng.uniform(-20, -2),
+        min_token=rng.uniform(-9, -1),
+        end_of_sentence=rng.random() < 0.5,
+        nbest=rng.choice([1, 8, 64]),
+    )
+    logprobs = posteriors(rng.randrange(0, 200), 4, seed=seed, sharpness=rng.uniform(0.5, 6))
+    given = (logprobs, 0, rng.choice([lm, None]), rng.choice([hot, None]), settings)
+    fast, plain = fast_search(*given), plain_search(*given)
+    assert fast is not None
+    assert [one.spans.tolist() for one in fast] == [one.spans.tolist() for one in plain]
+    for one, other in zip(fast, plain, strict=True):
+        for score in ("acoustic", "language", "hotwords", "total"):
+            assert getattr(one, score) == pytest.approx(getattr(other, score), abs=1e-5)
+
+
+def test_without_a_library_the_plain_search_is_used(lm: NgramLm, monkeypatch: pytest.MonkeyPatch) -> None:
+    logprobs = posteriors(40, 4, seed=6)
+    fast = beam_search(logprobs, 0, lm=lm)
+    monkeypatch.setattr("medvox.models.beam_fast.library", lambda name: None)
+    assert [ids(one) for one in beam_search(logprobs, 0, lm=lm)] == [ids(one) for one in fast]
 
 
 def test_a_language_model_of_another_vocabulary_is_refused(lm: NgramLm) -> None:
