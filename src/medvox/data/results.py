@@ -70,7 +70,7 @@ class Transcript:
         flags: what a reader must know.
         risks: numbers, units, doses, sides and negations in ``text``, with how sure they are.
         alternatives: other raw texts, the likelier first, where they were asked for.
-        confidence: how likely it is that the whole text is right (0 to 1); None where it is not known.
+        confidence: expected share of right words (0 to 1); None where it is not known.
         file_sha256: identifies the recording.
         model_sha256: identifies the weights.
         seconds: the time it took.

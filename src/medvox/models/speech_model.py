@@ -6,8 +6,8 @@ Glue between ``models/conformer`` and the decoders, shared by the verbs that hea
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tokenizers import Tokenizer
@@ -16,6 +16,7 @@ from torch import Tensor
 from medvox.errors import SetupError, UsageError
 from medvox.models.arpa import open_lm
 from medvox.models.beam import BEAM_MEDASR, BEAM_TUNED, Decoder, Hypothesis
+from medvox.models.confidence import UNFITTED, Calibration, judged, read_calibrations
 from medvox.models.conformer import LasrForCTC
 from medvox.models.ctc import greedy, log_probabilities
 from medvox.models.hotwords import HotWords
@@ -42,6 +43,7 @@ class SpeechModel:
         sha256: of the weights.
         tokenizer: for texts that are to become tokens.
         lm: the language model that came with it.
+        calibrations: how its posteriors become the chance that a word is right, by way of decoding.
     """
 
     network: LasrForCTC
@@ -50,6 +52,7 @@ class SpeechModel:
     sha256: str
     tokenizer: Tokenizer | None = None
     lm: NgramLm | None = None
+    calibrations: Mapping[str, Calibration] = field(default_factory=dict)
 
     @property
     def blank(self) -> int:
@@ -93,13 +96,14 @@ def load_speech_model(folder: Path) -> SpeechModel:
         sha256=weights_hash(folder),
         tokenizer=tokenizer,
         lm=open_lm(lm, pieces) if lm.exists() else None,
+        calibrations=read_calibrations(folder),
     )
 
 
 def decoder_of(
     model: SpeechModel, method: str = "", *, lm: NgramLm | None = None, hotwords: HotWords | None = None
 ) -> Decode:
-    """How a model's log-probabilities become hypotheses.
+    """How a model's log-probabilities become hypotheses; tokens of the best carry the chance that their word is right.
 
     Args:
         model: the model; its own language model is used where a search is made and no other is given.
@@ -120,9 +124,14 @@ def decoder_of(
         )
     lm = lm or model.lm
     if method == BEST_OF_EACH_FRAME or (not method and lm is None and hotwords is None):
-        return lambda rows: [_best_of_each_frame(rows, model.blank)]
+        return lambda rows: [_judged(_best_of_each_frame(rows, model.blank), rows, model, BEST_OF_EACH_FRAME)]
     search = Decoder(blank=model.blank, lm=lm, hotwords=hotwords, settings=SEARCHES.get(method, BEAM_TUNED))
-    return lambda rows: search.decode(log_probabilities(rows))
+
+    def decode(rows: Tensor) -> list[Hypothesis]:
+        best, *others = search.decode(log_probabilities(rows))
+        return [_judged(best, rows, model, "beam" if lm is None else "lm"), *others]
+
+    return decode
 
 
 def spellings(text: str) -> list[str]:
@@ -130,12 +139,12 @@ def spellings(text: str) -> list[str]:
     return [text, " ".join(re.findall(r"[a-z']+", text.lower()))]
 
 
-def inner_pieces(pieces: Sequence[str]) -> frozenset[int]:
-    """Ids of the pieces that continue a word."""
-    return frozenset(number for number, piece in enumerate(pieces) if piece.isalpha() and not piece.startswith("▁"))
-
-
 def _best_of_each_frame(rows: Tensor, blank: int) -> Hypothesis:
     tokens = tuple(greedy(rows, blank))
     score = float(rows.amax(dim=-1).sum())
     return Hypothesis(tokens=tokens, acoustic=score, language=0.0, hotwords=0.0, total=score)
+
+
+def _judged(best: Hypothesis, rows: Tensor, model: SpeechModel, mode: str) -> Hypothesis:
+    calibration = model.calibrations.get(mode, UNFITTED)
+    return replace(best, tokens=tuple(judged(best.tokens, log_probabilities(rows), model.pieces, calibration)))

@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from medvox.errors import SetupError
+from medvox.errors import SetupError, UsageError
 from medvox.models.conformer import LasrConfig, LasrForCTC
 from medvox.models.vlm import MedGemma, VlmConfig
 
@@ -30,6 +30,8 @@ SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 FOREIGN = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".gguf")
 FLOATING = ("F64", "F32", "F16", "BF16")
+SPEECH_TYPES = (torch.float32, torch.bfloat16)
+COUNTER = ".num_batches_tracked"  # of batch norms; says nothing about the network, and some writers leave it out
 SMALL = 1_000_000_000  # models with fewer parameters are run in float32 unless told otherwise
 
 # Names in files -> names in the modules; the first prefix that fits counts. The files of Google name the parts without
@@ -66,7 +68,23 @@ def load_vlm(folder: Path, *, dtype: torch.dtype | None = None, device: str = "c
 
 
 def load_speech(folder: Path, *, dtype: torch.dtype = torch.float32, device: str = "cpu") -> LasrForCTC:
-    """Loads a MedASR folder; see ``load_vlm``. The network needs more range than float16 has."""
+    """Loads a MedASR folder; see ``load_vlm``.
+
+    Args:
+        folder: hub layout; weights may be stored in any type, float16 too.
+        dtype: float32, or bfloat16, which is coarser. float16 ends at 65 504, which states inside a block exceed.
+        device: where the weights are put.
+
+    Raises:
+        UsageError: the network cannot be run in this type.
+        SetupError: as ``load_vlm``, or a weight is not finite.
+    """
+    if dtype not in SPEECH_TYPES:
+        raise UsageError(
+            f"the speech model cannot be run in {_dtype_name(dtype)}: states inside its blocks exceed that type",
+            fix="use float32 or bfloat16",
+            code="E_SPEECH_DTYPE",
+        )
     hub = read_config(folder)
     if hub.get("model_type") != "lasr_ctc":
         raise SetupError(
@@ -76,7 +94,24 @@ def load_speech(folder: Path, *, dtype: torch.dtype = torch.float32, device: str
         )
     with torch.device("meta"):
         module = LasrForCTC(LasrConfig.from_hub(hub))
-    return _load(module, folder, dtype, device)
+    module = _load(module, folder, dtype, device)
+    if broken := [name for name, tensor in module.state_dict().items() if not bool(torch.isfinite(tensor).all())]:
+        raise _unfit(folder, "weights are not finite", broken, "E_WEIGHTS_NOT_FINITE")
+    return module
+
+
+def read_preprocessor(folder: Path) -> dict[str, Any]:
+    """Settings of the feature extractor of a speech folder; empty where it states none.
+
+    Raises:
+        SetupError: the file is no JSON object.
+    """
+    for name in ("processor_config.json", "preprocessor_config.json"):
+        if (folder / name).is_file():
+            settings = _read_json(folder / name)
+            nested = settings.get("feature_extractor", settings)
+            return nested if isinstance(nested, dict) else settings
+    return {}
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -113,7 +148,7 @@ def save_folder(module: nn.Module, config: Mapping[str, Any], folder: Path, dtyp
     save_file(tensors, part, metadata={"format": "pt"})
     part.chmod(0o644)  # the library writes it for the owner only
     os.replace(part, folder / SINGLE)
-    text = json.dumps({**config, "torch_dtype": str(dtype).removeprefix("torch.")}, indent=2)
+    text = json.dumps({**config, "torch_dtype": _dtype_name(dtype)}, indent=2)
     part = folder / "config.json.part"
     part.write_text(text + "\n", encoding="utf-8")
     os.replace(part, folder / "config.json")
@@ -173,6 +208,8 @@ def _load(module: Module, folder: Path, dtype: torch.dtype | None, device: str) 
         dtype = torch.float32
     files = weight_files(folder)
     head = None
+    counters = {name: torch.tensor(0, device=device) for name in expected if name.endswith(COUNTER)}
+    module.load_state_dict(counters, strict=False, assign=True)
     try:
         _check(expected, _headers(files), folder)
         for path in files:
@@ -189,6 +226,10 @@ def _load(module: Module, folder: Path, dtype: torch.dtype | None, device: str) 
     if head is not None and not torch.equal(head, module.get_parameter(EMBEDDING)):
         raise _unfit(folder, "a head that differs from the embeddings it is tied to", [HEAD], "E_WEIGHTS_UNEXPECTED")
     return module.eval()
+
+
+def _dtype_name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def _cast(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
@@ -212,6 +253,7 @@ def _check(expected: Mapping[str, Tensor], found: dict[str, Header], folder: Pat
     if EMBEDDING in wanted:  # the head is tied to it and may be stored or not
         wanted[HEAD] = wanted[EMBEDDING]
         found = {HEAD: wanted[HEAD], **found}
+    found = {**{name: header for name, header in wanted.items() if name.endswith(COUNTER)}, **found}
     if missing := sorted(wanted.keys() - found.keys()):
         raise _unfit(folder, "tensors are missing", missing, "E_WEIGHTS_MISSING_TENSOR")
     if unexpected := sorted(found.keys() - wanted.keys()):
