@@ -113,6 +113,20 @@ MARKS = [
     ("as follows colon rest", "As follows: rest"),
     ("lungs colon clear", "Lungs: clear"),
     ("no mass period heart colon normal", "No mass. Heart: normal"),
+    ("liver colon small cyst period spleen colon large", "Liver: small cyst. Spleen: large"),
+    ("soft tissues colon no swelling", "Soft tissues: no swelling"),
+    ("bones and soft tissues colon intact", "Bones and soft tissues: intact"),
+    ("vital signs colon stable", "Vital signs: stable"),
+    ("contrast colon none", "Contrast: none"),
+    ("number two colon small cyst", "Number two: small cyst"),
+    ("seen at 3 p.m. today", "Seen at 3 p.m. today"),
+    ("seen by dr. smith", "Seen by dr. smith"),
+    ("mass . the liver", "Mass. The liver"),
+    ("Mass . the liver", "Mass. the liver"),
+    ("Mass period the liver", "Mass. The liver"),
+    ("seen by nurse cap jones", "Seen by nurse Jones"),
+    ("[ADDENDUM] stable [FINDINGS] mass", "ADDENDUM:\nStable\n\nFINDINGS:\nMass"),
+    ("next number , mass", "1. Mass"),
     ("IMPRESSION colon no mass", "IMPRESSION: no mass"),
     ("all caps stat dose", "STAT dose"),
     ("caps on no contrast caps off given", "NO CONTRAST given"),
@@ -274,6 +288,12 @@ UNCHANGED = [
     The period
     This period was calm
     Last menstrual period
+    My period
+    She had her period
+    During the same period
+    In the preoperative period
+    The recuperative period was short
+    Within a defined period
     Post-menstrual period
     The menstrual period lasted long
     During the recovery period
@@ -298,6 +318,20 @@ UNCHANGED = [
     A dash
     The DASH score
     Dash diet
+    Read about DASH
+    Liver colon rectum and kidneys
+    Bowel colon is normal
+    Spleen colon and liver
+    H i v positive
+    E c t was given
+    The mass index [BMI] is high
+    Rod cap locker
+    Diameter cap without it
+    Locking cap screws
+    Visual field right
+    Field of view
+    Go to lungs
+    Field lungs
     A slash
     Slash wounds of the arm
     Slash injury

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import pytest
 
+from medvox.data.results import Word
+from medvox.parse.commands import WritingSettings
 from medvox.parse.transcript import format_text, raw_text, words_from_tokens
 
 PIECES = ["<epsilon>", "<s>", "</s>", "<unk>", "▁", "▁kid", "ney", "▁stone", "s", "▁c"]
@@ -77,3 +79,40 @@ def test_a_word_is_as_sure_as_its_least_sure_piece() -> None:
 )
 def test_written_form(raw: str, written: str) -> None:
     assert format_text(raw).text == written
+
+
+@pytest.mark.parametrize("leaked", ["</s>", "<s>", "<epsilon>", "<pad>"])
+@pytest.mark.parametrize("form", ["{}", "{} kidney", "kidney {}", "kidney{}", "{}kidney", "kid{}ney", "{}{}kidney{}"])
+def test_control_tokens_of_any_recogniser_never_leak(leaked: str, form: str) -> None:
+    words = [Word(word=word, start_s=0, end_s=1, confidence=1) for word in form.replace("{}", leaked).split()]
+    assert raw_text(words) in {"kidney", ""}
+    assert format_text(words).text.lower() in {"kidney", "kid ney", ""}
+    assert "<" not in format_text(form.replace("{}", leaked)).text
+
+
+def test_an_unknown_word_of_any_recogniser_is_shown() -> None:
+    words = [Word(word=word, start_s=0, end_s=1, confidence=1) for word in ("left", "<unk>")]
+    assert raw_text(words) == "left [unintelligible]"
+    assert format_text(words).text == "Left [unintelligible]"
+
+
+def test_control_pieces_inside_a_piece_never_leak() -> None:
+    tokens = [Token(0), Token(1)]
+    assert raw_text(words_from_tokens(tokens, ["▁kidney</s>", "s"])) == "kidneys"
+
+
+def test_words_give_their_risks_times() -> None:
+    words = [Word(word=word, start_s=at, end_s=at + 1, confidence=0.5) for at, word in enumerate(["is", "it", "left"])]
+    written = format_text(words)
+    assert written.text == "Is it left?"
+    assert [(risk.text, risk.start_s, risk.unsure) for risk in written.risks] == [("left", 2, True)]
+
+
+def test_a_template_is_no_question() -> None:
+    assert format_text("[is] it", settings=WritingSettings(template="Is it so")).text.endswith("it")
+
+
+def test_the_markup_of_the_recogniser_stays_in_the_raw_text() -> None:
+    words = [Word(word=word, start_s=0, end_s=1, confidence=1) for word in ("[FINDINGS]", "clear", "{period}")]
+    assert raw_text(words) == "[FINDINGS] clear {period}"
+    assert format_text(words).text == "FINDINGS:\nClear."

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 
@@ -38,12 +38,19 @@ class Token:
         text: the word, mark or heading as written, or the name of the command.
         odd: markup that could not be repaired.
         source: what a command was before it was one, to put it back where it proves to be plain words.
+        span: the characters of the recognised text that it was read from. Two tokens are equal whatever their spans.
     """
 
     kind: Kind
     text: str
     odd: bool = False
     source: str = ""
+    span: tuple[int, int] = field(default=(0, 0), compare=False)
+
+
+def span_of(tokens: Sequence[Token]) -> tuple[int, int]:
+    """From the first to the last character that the tokens were read from."""
+    return min(token.span[0] for token in tokens), max(token.span[1] for token in tokens)
 
 
 # What a name in braces means. Several names may mean one command; ``next`` alone means something only in a list.
@@ -87,7 +94,9 @@ _MIN_HALF = 3  # letters
 # Halves that are words of their own, and so may be plain text beside a stray brace.
 _WORDS_OF_THEIR_OWN = frozenset({"per", "end", "top", "ash", "mark", "open", "close", "full", "quest", "pare", "graph"})
 
-_CONTROL = re.compile(r"</?s>|<epsilon>|<pad>|</s\s*$")
+CONTROL_PIECES = frozenset({"<epsilon>", "<s>", "</s>", "<pad>"})
+UNKNOWN_PIECE, UNKNOWN = "<unk>", "[unintelligible]"
+_CONTROL = re.compile("|".join(sorted(CONTROL_PIECES)) + r"|</s\s*$")
 _ATOM = re.compile(r"[ \t]*\n\s*|[{}]|(?:\[[^\[\]{}\n]*\]|[^\s{}])+")
 _HEAD = re.compile(r"\[([A-Z][A-Z /&-]{2,40})\]:?")
 _CLOSED = re.compile(r"[^\s{}]*\{[^{}\n]{0,40}\}[^\s{}]*")
@@ -107,27 +116,32 @@ class _Atom:
 
 def read_markup(raw: str) -> list[Token]:
     """Takes recognised text apart. Control tokens (``</s>``) are gone, ``<unk>`` is ``[unintelligible]``."""
-    text = _CONTROL.sub(" ", raw).replace("<unk>", "[unintelligible]")
+    text = _CONTROL.sub(lambda found: " " * len(found[0]), raw)  # spans stay true
+    braced = "{" in text or "}" in text
     atoms = [_Atom(text=found[0], start=found.start(), end=found.end()) for found in _ATOM.finditer(text)]
     tokens: list[Token] = []
     at = 0
     while at < len(atoms):
         if "\n" in atoms[at].text:
-            tokens.append(Token(kind=Kind.BREAK, text="\n\n" if atoms[at].text.count("\n") > 1 else "\n"))
+            lines = "\n\n" if atoms[at].text.count("\n") > 1 else "\n"
+            tokens.append(Token(kind=Kind.BREAK, text=lines, span=(atoms[at].start, atoms[at].end)))
             at += 1
             continue
-        found = _whole_name(atoms, at) or _half_name(atoms, at)
+        found = (_whole_name(atoms, at) or _half_name(atoms, at)) if braced else None
         if found is not None:
             command, end = found
-            tokens.append(Token(kind=Kind.COMMAND, text=command, source=text[atoms[at].start : atoms[end - 1].end]))
+            span = atoms[at].start, atoms[end - 1].end
+            tokens.append(Token(kind=Kind.COMMAND, text=command, source=text[slice(*span)], span=span))
             at = end
         elif atoms[at].is_brace or (_glued(atoms, at) and atoms[at + 1].is_brace and not _name_follows(atoms, at)):
             end = _unrepaired(text, atoms, at)
-            kept = " ".join(text[atoms[at].start : atoms[end - 1].end].split())
-            tokens.append(Token(kind=Kind.KEPT, text=kept, odd=True))
+            span = atoms[at].start, atoms[end - 1].end
+            kept = " ".join(text[slice(*span)].replace(UNKNOWN_PIECE, UNKNOWN).split())
+            tokens.append(Token(kind=Kind.KEPT, text=kept, odd=True, span=span))
             at = end
         else:
-            tokens += _plain(atoms[at].text)
+            span = atoms[at].start, atoms[at].end
+            tokens += [replace(token, span=span) for token in _plain(atoms[at].text.replace(UNKNOWN_PIECE, UNKNOWN))]
             at += 1
     return tokens
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from medvox.parse.markup import Kind, Token, word_set
+from medvox.parse.markup import Kind, Token, span_of, word_set
 from medvox.parse.numbers import (
     SMALL,
     TENS,
@@ -108,11 +108,17 @@ _YEARLY = frozenset({"in", "since", "year"})
 _Found = tuple[str, int]  # what to write, and the index after it
 
 
-def write_numbers(tokens: Sequence[Token]) -> list[Token]:
-    """Writes the numbers among the words in digits, where that is right, and their units short."""
+def write_numbers(tokens: Sequence[Token], *, before: Sequence[Token] = ()) -> list[Token]:
+    """Writes the numbers among the words in digits, where that is right, and their units short.
+
+    Args:
+        tokens: as ``read_spoken`` gives them.
+        before: what was said before them; it is read and not written.
+    """
+    tokens = [*before, *tokens]
     words = [_word(token) for token in tokens]
     written: list[Token] = []
-    at = 0
+    at = len(before)
     while at < len(tokens):
         found = _found_at(words, at) if words[at] else None
         if found is None:
@@ -120,9 +126,9 @@ def write_numbers(tokens: Sequence[Token]) -> list[Token]:
             at += 1
             continue
         text, end = found
-        if text:
-            written.append(Token(kind=Kind.WORD, text=text))
-        else:  # ambiguous: as it was said
+        if text and text != " ".join(words[at:end]):
+            written.append(Token(kind=Kind.WORD, text=text, span=span_of(tokens[at:end])))
+        else:  # ambiguous, or written so already
             written += tokens[at:end]
         at = end
     return written

@@ -1,13 +1,12 @@
 """Written text -> the places where a wrong word does harm: numbers, units, doses, sides, negations.
 
-Used after ``parse/commands`` to mark words of low confidence. Reads the final text only; knows no sound and no
-confidence, and changes nothing.
+Used by ``parse/commands`` to mark words of low confidence. Reads the final text only; knows no sound and no confidence,
+and changes nothing.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 
 from medvox.parse.numbers import SMALL, TENS
@@ -22,15 +21,6 @@ class RiskKind(StrEnum):
     LATERALITY = "laterality"
     NEGATION = "negation"
     MARKUP = "markup"  # markup that could not be repaired
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Risk:
-    """A risky place: ``text[start:end]``."""
-
-    kind: RiskKind
-    start: int
-    end: int
 
 
 _WORDS = "|".join([*SMALL, *TENS, "hundred", "thousand", "million"])
@@ -54,11 +44,10 @@ _PATTERNS = (
 )
 
 
-def risks_of(text: str) -> tuple[Risk, ...]:
-    """Every risky place, in the order of the text. Places of different kinds may overlap: a dose holds its number."""
-    risks = [
-        Risk(kind=kind, start=found.start(), end=found.end())
-        for kind, pattern in _PATTERNS
-        for found in pattern.finditer(text)
-    ]
-    return tuple(sorted(risks, key=lambda risk: (risk.start, risk.end)))
+def risks_of(text: str) -> tuple[tuple[RiskKind, int, int], ...]:
+    """Every risky place: its kind and ``text[start:end]``, in the order of the text.
+
+    Places of different kinds may overlap: a dose holds its number.
+    """
+    places = [(kind, found.start(), found.end()) for kind, pattern in _PATTERNS for found in pattern.finditer(text)]
+    return tuple(sorted(places, key=lambda place: place[1:]))

@@ -7,10 +7,11 @@ in doubt they stay words. Knows no model and no number.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-from medvox.parse.markup import Kind, Token, word_set
+from medvox.parse.markup import Kind, Token, span_of, word_set
+from medvox.parse.numbers import SMALL
 
 PHRASES = {
     "period": "period",
@@ -74,7 +75,7 @@ JOINED = {
     "a one c": "A1c",
 }
 
-_ARTICLES = "the a an this that his her their each every any another"
+_ARTICLES = "the a an this that his her their my our your its whose each every any another"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,11 +104,14 @@ CONTEXTS = {
         not_after=word_set(
             _ARTICLES
             + " time of menstrual last latent latency incubation neonatal postpartum perinatal postoperative refractory"
-            " window word grace waiting longer shorter long short brief extended prolonged day week month year hour"
+            " recuperative convalescent preoperative perioperative antepartum peripartum prenatal postnatal antenatal"
+            " preceding subsequent entire defined analyzed analysed window word grace waiting longer shorter long short"
+            " brief extended prolonged day week month year hour"
         )
         | word_set(
             "during the study, during the treatment, during the observation, during the recovery, over the study"
         )
+        | word_set("during the same, during this same, in the same, within the same, over the same, for the same")
         | word_set("a one day, a one week, a one month, a one year"),
         not_before=word_set("of pains cramps during after between was lasted lasting"),
         still_after=word_set("at this time, at that time, at the time, at the same time, the first time, the last time")
@@ -142,14 +146,8 @@ CONTEXTS = {
     "caps on": Context(not_after=word_set("the a bottle gel screw plastic bone put puts")),
     "caps off": Context(not_after=word_set("the a bottle gel screw plastic bone took takes remove removed")),
     "cap": Context(
-        not_after=word_set(
-            "the a an bottle knee end ice cervical cradle enamel apical left right pleural lead severe of for with and"
-            " medicine patella bone dental screw this her his no gel polar"
-        ),
-        not_before=word_set(
-            "the a it this refill refills of was"
-            " is on off for and with or lesion thickening in to at are has pneumonia period comma"
-        ),
+        only_after=word_set("doctor mister missus miss ms mrs mr dr professor nurse by named called hospital clinic"),
+        not_before=word_set("the a it this refill of was is on off for and with or"),
     ),
     "scratch": Context(
         not_after=word_set(
@@ -160,6 +158,13 @@ CONTEXTS = {
     ),
     "next field": Context(not_after=word_set("the a of in"), not_before=word_set("of visit")),
     "previous field": Context(not_after=word_set("the a of in"), not_before=word_set("of")),
+    "field": Context(
+        not_after=word_set(
+            _ARTICLES
+            + " lung visual operative surgical radiation treatment of in upper lower mid middle left right high"
+            " low power full far near per depth wide"
+        )
+    ),
     "end": Context(not_after=word_set("the at")),
     "go to": Context(not_after=word_set("will to would should can may must did not could and or they i we patients")),
     "insert": Context(
@@ -170,36 +175,59 @@ CONTEXTS = {
         not_before=word_set("a an the was is were into on at in and with for to foley catheter tube needle it"),
     ),
 }
-# A colon after an organ system that opens a sentence, in front of a word that begins a finding.
+# A colon after one of these that opens a sentence is a mark, unless another organ or the organ's own words follow.
 _SYSTEMS = word_set(
-    "lungs heart liver spleen pancreas kidneys adrenals bones bowel brain ventricles pleura mediastinum bladder"
+    "lungs, heart, liver, spleen, pancreas, kidneys, adrenals, bones, bowel, brain, ventricles, pleura, mediastinum,"
+    " bladder, gallbladder, biliary tree, bile ducts, adrenal glands, lymph nodes, soft tissues, osseous structures,"
+    " bones and soft tissues, vessels, vasculature, aorta, airways, chest wall, abdominal wall, peritoneum, pelvis,"
+    " uterus, ovaries, prostate, orbits, sinuses, skull base, cord, discs, heart and mediastinum, lungs and pleura,"
+    " lines, tubes, vital signs, contrast, dose, review of systems, physical exam, reason for exam"
+) | {f"number {word}" for word in SMALL}
+_ALSO_ORGANS = word_set(
+    "liver spleen pancreas kidneys kidney adrenals adrenal stomach rectum cecum appendix ileum jejunum duodenum bladder"
+    " gallbladder uterus or nor colon sigmoid"
 )
-_BEGINS_A_FINDING = word_set("normal unremarkable clear no the there negative intact within mild stable")
 _PARTS_OF_THE_ORGAN = word_set("sigmoid transverse ascending descending distal proximal entire")
 _LONGEST_PHRASE = 6  # words
 _LONGEST_NAME = 6
 _LONGEST_QUOTE = 200
 
 
-def read_spoken(tokens: Sequence[Token], auto_texts: Collection[str] = ()) -> list[Token]:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Names:
+    """What can be named in a command, in lower case, words set apart by one space.
+
+    Attributes:
+        auto_texts: for ``insert NAME``.
+        heads: for ``go to NAME``, beside those of ``HEADS``.
+        fields: for ``field NAME`` and ``go to NAME``.
+    """
+
+    auto_texts: frozenset[str] = frozenset()
+    heads: frozenset[str] = frozenset()
+    fields: frozenset[str] = frozenset()
+
+
+def read_spoken(tokens: Sequence[Token], names: Names, *, before: Sequence[Token] = ()) -> list[Token]:
     """Turns the spoken commands among the words into command tokens; ``go to impression`` becomes a heading.
 
     Args:
         tokens: as ``read_markup`` gives them.
-        auto_texts: names that ``insert`` knows, in lower case.
+        names: what commands may name.
+        before: what was said before them, as this function returned it.
     """
-    found: list[Token] = []
+    found = list(before)
     at = 0
     while at < len(tokens):
-        here = _Here(tokens=tokens, at=at, behind=_behind(found))
-        token, size = _auto_text(here, auto_texts) or _phrase(here)
+        here = _Here(tokens=tokens, at=at, behind=_behind(found), names=names)
+        token, size = _auto_text(here) or _place(here) or _phrase(here)
         if size == 1 and token is tokens[at] and _misplaced_colon(token, here):
             token = Token(kind=Kind.KEPT, text=token.source, odd=True)
-        found.append(token)
+        found.append(replace(token, span=span_of(tokens[at : at + size])))
         at += size
         if token.kind in {Kind.COMMAND, Kind.HEAD} and at < len(tokens) and _belongs_to_command(token, tokens[at]):
             at += 1
-    return found
+    return found[len(before) :]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -209,6 +237,7 @@ class _Here:
     tokens: Sequence[Token]
     at: int
     behind: list[str]
+    names: Names
 
     def words(self, start: int, most: int) -> list[str]:
         """Up to ``most`` words in lower case that follow each other, ``start`` tokens on."""
@@ -249,18 +278,37 @@ def _misplaced_colon(token: Token, here: _Here) -> bool:
     return bool(here.behind) and (here.behind[-1] in _PARTS_OF_THE_ORGAN or (torn and not _allowed(here, 1, "colon")))
 
 
-def _auto_text(here: _Here, names: Collection[str]) -> tuple[Token, int] | None:
+def _auto_text(here: _Here) -> tuple[Token, int] | None:
     """``insert`` and a known name; the longest wins. An unknown name that opens a sentence is marked odd."""
     words = here.words(0, 1 + _LONGEST_NAME)
     if words[:1] != ["insert"]:
         return None
     for size in range(len(words), 1, -1):
         name = " ".join(words[1:size])
-        if name in names:
+        if name in here.names.auto_texts:
             return Token(kind=Kind.COMMAND, text="insert", source=name), size
     if here.behind or len(words) < 2 or not _allowed(here, 1, "insert"):
         return None
     return Token(kind=Kind.WORD, text=here.tokens[here.at].text, odd=True), 1
+
+
+def _place(here: _Here) -> tuple[Token, int] | None:
+    """``go to`` a heading or a field, and ``field NAME``; the longest name wins."""
+    words = here.words(0, 3 + _LONGEST_NAME)
+    start = 2 + (words[2:3] == ["the"]) if words[:2] == ["go", "to"] else 0
+    by_field = words[start : start + 1] == ["field"]
+    if not start and not by_field:
+        return None
+    for size in range(len(words), start, -1):
+        name = " ".join(words[start + by_field : size])
+        if not by_field and (name in HEADS or name in HEAD_PHRASES or name in here.names.heads):
+            token = Token(kind=Kind.HEAD, text=name.upper(), source=here.source(size))
+        elif name in here.names.fields:
+            token = Token(kind=Kind.COMMAND, text="field", source=name)
+        else:
+            continue
+        return (token, size) if _allowed(here, size, "go to" if start else "field") else None
+    return None
 
 
 def _phrase(here: _Here) -> tuple[Token, int]:
@@ -268,21 +316,23 @@ def _phrase(here: _Here) -> tuple[Token, int]:
     words = here.words(0, _LONGEST_PHRASE)
     for size in range(len(words), 0, -1):
         phrase = " ".join(words[:size])
-        if phrase in JOINED:
+        if phrase in JOINED and not (_is_letter(here.behind[-1:]) or _is_letter(here.words(size, 1))):
             return Token(kind=Kind.WORD, text=JOINED[phrase]), size
         if phrase in PHRASES and _is_command(here, size, phrase):
             return Token(kind=Kind.COMMAND, text=PHRASES[phrase], source=here.source(size)), size
-        head = phrase.removeprefix("go to ").removeprefix("the ")
-        if phrase.startswith("go to ") and (head in HEADS or head in HEAD_PHRASES) and _allowed(here, size, "go to"):
-            return Token(kind=Kind.HEAD, text=head.upper()), size
     return here.tokens[here.at], 1
+
+
+def _is_letter(words: Sequence[str]) -> bool:
+    """Whether the word beside letters is one more of them: ``h i v`` holds no ``i v``."""
+    return bool(words) and len(words[0]) == 1 and words[0] not in {"a", "i"}
 
 
 def _is_command(here: _Here, size: int, phrase: str) -> bool:
     """Whether a phrase of the table is meant as a command where it stands."""
     command = PHRASES[phrase]
     after = here.words(size, 1)
-    if command in {"cap", "all caps"} and not after:
+    if (command in {"cap", "all caps"} and not after) or here.source(size) == "DASH":
         return False
     if phrase == "quote" and not _is_closed(here.tokens, here.at):
         return False
@@ -291,8 +341,8 @@ def _is_command(here: _Here, size: int, phrase: str) -> bool:
         return all(token.kind is Kind.MARK for token in rest) and _allowed(here, size, command)
     if command == "colon" and after == ["colon"]:  # the mark, then the organ
         return bool(_endings(here.behind) & (CONTEXTS["colon"].only_after or frozenset()))
-    if command == "colon" and len(here.behind) == 1 and here.behind[0] in _SYSTEMS:
-        return bool(after) and after[0] in _BEGINS_A_FINDING
+    if command == "colon" and " ".join(here.behind) in _SYSTEMS:
+        return bool(after) and after[0] not in _ORGAN | _ALSO_ORGANS
     return _allowed(here, size, command)
 
 

@@ -11,12 +11,12 @@ from dataclasses import replace
 from typing import Protocol
 
 from medvox.data.results import Word
-from medvox.parse.commands import Formatted, format_spoken
+from medvox.parse.commands import DEFAULT_WRITING, Formatted, WritingSettings, format_spoken, format_words
+from medvox.parse.markup import CONTROL_PIECES, UNKNOWN, UNKNOWN_PIECE
 
 FRAME_S = 0.04  # one encoder frame
 WORD_START = "▁"
-CONTROL_PIECES = frozenset({"<epsilon>", "<s>", "</s>", "<pad>"})
-UNKNOWN = "[unintelligible]"
+_LEAKED = re.compile("|".join(map(re.escape, sorted(CONTROL_PIECES))))
 
 # How questions start.
 _ASKS = re.compile(
@@ -51,7 +51,7 @@ def words_from_tokens(tokens: Sequence[HeardToken], pieces: Sequence[str]) -> tu
         piece = pieces[token.token_id]
         if piece in CONTROL_PIECES:
             continue
-        if not groups or piece.startswith(WORD_START) or piece == "<unk>":
+        if not groups or piece.startswith(WORD_START) or piece == UNKNOWN_PIECE:
             groups.append([])
         groups[-1].append(token)
     words = (_word(group, pieces) for group in groups)
@@ -59,27 +59,36 @@ def words_from_tokens(tokens: Sequence[HeardToken], pieces: Sequence[str]) -> tu
 
 
 def _word(group: Sequence[HeardToken], pieces: Sequence[str]) -> Word:
-    text = "".join(UNKNOWN if pieces[token.token_id] == "<unk>" else pieces[token.token_id] for token in group)
     return Word(
-        word=text.removeprefix(WORD_START),
+        word=without_controls("".join(pieces[token.token_id] for token in group).removeprefix(WORD_START)),
         start_s=round(group[0].first_frame * FRAME_S, 2),
         end_s=round((group[-1].last_frame + 1) * FRAME_S, 2),
         confidence=min(token.probability for token in group),
     )
 
 
+def without_controls(text: str) -> str:
+    """The text without the control tokens of any recogniser that let them through; ``<unk>`` is shown as such."""
+    return _LEAKED.sub("", text).replace(UNKNOWN_PIECE, UNKNOWN)
+
+
 def raw_text(words: Sequence[Word]) -> str:
     """The words as they were recognised."""
-    return " ".join(word.word for word in words)
+    cleaned = (without_controls(word.word).strip() for word in words)
+    return " ".join(word for word in cleaned if word)
 
 
-def format_text(raw: str) -> Formatted:
+def format_text(heard: Sequence[Word] | str, *, settings: WritingSettings = DEFAULT_WRITING) -> Formatted:
     """Written text: spoken and marked-up punctuation, numbers, units and commands; a question gets its mark at the end.
 
-    See ``commands.format_spoken``. The raw words are kept by the caller.
+    Args:
+        heard: the words with their times and confidence, which the risks then have too; or only their text.
+        settings: see ``commands.WritingSettings``.
     """
-    written = format_spoken(raw)
-    if written.text and written.text[-1].isalnum() and _asks(written.text):
+    written = (
+        format_spoken(heard, settings=settings) if isinstance(heard, str) else format_words(heard, settings=settings)
+    )
+    if written.text and written.text[-1].isalnum() and not settings.template and _asks(written.text):
         return replace(written, text=written.text + "?")  # at the end, so that the risk spans stay right
     return written
 
