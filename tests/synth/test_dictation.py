@@ -13,7 +13,16 @@ import pytest
 from medvox.errors import SetupError
 from medvox.synth import dictation, voices
 from medvox.synth.corpus import load_corpus
-from medvox.synth.dictation import DEMO_QUESTIONS, RULES, ScriptWriter, count_words, expand, is_held_out, is_spoken_form
+from medvox.synth.dictation import (
+    DEMO_QUESTIONS,
+    KIND_SHARES,
+    RULES,
+    ScriptWriter,
+    count_words,
+    expand,
+    is_held_out,
+    is_spoken_form,
+)
 
 needs_texts = pytest.mark.skipif(
     not Path("/usr/share/games/fortunes/literature").exists() or not Path("/usr/share/dict/american-english").exists(),
@@ -70,7 +79,8 @@ def test_a_share_of_the_lines_is_held_out() -> None:
 def test_kinds_come_in_their_shares() -> None:
     writer = ScriptWriter(seed=0)
     kinds = [writer.line()[0] for _ in range(2000)]
-    assert kinds.count("question") / len(kinds) == pytest.approx(0.45, abs=0.04)
+    for kind, share in KIND_SHARES:
+        assert kinds.count(kind) / len(kinds) == pytest.approx(share, abs=0.04)
 
 
 @needs_texts

@@ -124,8 +124,20 @@ def test_what_is_exported_is_loaded(tmp_path: Path) -> None:
     model = averaged_model(new_state(SpeechRun(minutes=1), VOCABULARY.get_vocab_size()))
     write_weights(model, VOCABULARY, tmp_path)
     facts = TrainingFacts(corpus_lines=1, corpus_hours=1.0, seen_hours=1.0, cpu_minutes=1.0, steps=1)
-    row = Score(title="a set", recogniser="us", lines=1, exact=0, words=4, word_error_rate=50.0, letter_error_rate=20.0)
-    write_card(model, facts, [row], tmp_path)
+    row = Score(
+        title="a set",
+        recogniser="us",
+        lines=1,
+        exact=0,
+        words=4,
+        word_error_rate=50.0,
+        low=20.0,
+        high=80.0,
+        letter_error_rate=20.0,
+        peer_lines=50.0,
+        terms={"number": 25.0},
+    )
+    write_card(model, facts, [row], {"medvox-mini-asr": 0.0}, tmp_path)
     loaded = load_speech(tmp_path)
     given = batch_features([sound()], None, random.Random(0))[0]
     with torch.inference_mode():
@@ -133,7 +145,7 @@ def test_what_is_exported_is_loaded(tmp_path: Path) -> None:
     assert next(loaded.parameters()).dtype == torch.float32
     card = (tmp_path / "README.md").read_text()
     assert "Not for clinical use" in card
-    assert "| a set | us | 1 | 50.0 | 20.0 | 0 |" in card
+    assert "| a set | us | 1 | 50.0 (20.0 to 80.0) | 50.0 | 20.0 | 0 |" in card
     assert json.loads((tmp_path / "evaluation.json").read_text())["scores"][0]["words"] == 4
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -21,10 +21,13 @@ from numpy.typing import NDArray
 from medvox.synth.dictation import DEMO_QUESTIONS, Kind, ScriptWriter, is_held_out
 from medvox.synth.voices import (
     AWB,
+    BDL,
+    DEV,
     ESPEAK_HELD_OUT,
     KAL,
     KED,
     NEUTRAL,
+    PICO,
     RMS,
     SAMPLE_RATE_HZ,
     SLT,
@@ -33,15 +36,23 @@ from medvox.synth.voices import (
     draw_voice,
     speak,
 )
+from medvox.synth.written_sentences import WRITTEN_SENTENCES
 from medvox.types import Progress, no_progress
 
-LINES_A_SHARD = 400
-MEAN_LINE_S = 2.4  # measured over the grammar and voices; only sizes the build
+LINES_A_SHARD = 250
+MEAN_LINE_S = 3.4  # measured over the grammar and voices; only sizes the build
 NICENESS = 10
 
-Split = Literal["train", "seen_voice", "held_person", "held_variant", "demo"]
-EVAL_SPLITS: tuple[Split, ...] = ("seen_voice", "held_person", "held_variant", "demo")
+Split = Literal["train", "dev", "seen_voice", "held_person", "held_engine", "written", "held_variant", "demo"]
+EVAL_SPLITS: tuple[Split, ...] = ("dev", "seen_voice", "held_person", "held_engine", "written", "held_variant", "demo")
 _EVAL_LINES = 240
+_SPEAKERS: dict[Split, tuple[Voice, ...]] = {
+    "dev": DEV,
+    "held_person": (RMS, KED, BDL),
+    "held_engine": PICO,
+    "held_variant": ESPEAK_HELD_OUT,
+}
+_DEMO_SPEAKERS = (SLT, AWB, KAL, RMS, KED, BDL, *PICO, *ESPEAK_HELD_OUT[:3])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,12 +86,22 @@ class Corpus:
         return self.sounds[self.shard_of_line[index]][line.start : line.start + line.length]
 
 
-def build_corpus(folder: Path, hours: float, *, workers: int = 2, progress: Progress = no_progress) -> None:
-    """Speaks about ``hours`` of training lines and the evaluation splits into ``folder``; existing shards stay."""
+def build_corpus(
+    folder: Path, hours: float, *, texts: Path | None = None, workers: int = 2, progress: Progress = no_progress
+) -> None:
+    """Speaks the evaluation splits and about ``hours`` of training lines into ``folder``; existing shards stay.
+
+    Args:
+        folder: where the shards lie.
+        hours: wanted length of the training lines.
+        texts: folder of medical prose that is read out too, where it is there; see ``synth/dictation``.
+        workers: processes.
+        progress: told about every shard.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     shards = max(1, round(hours * 3600 / MEAN_LINE_S / LINES_A_SHARD))
     names = [*EVAL_SPLITS, *(f"train-{number:03d}" for number in range(shards))]
-    todo = [(folder, name) for name in names if not (folder / f"{name}.jsonl").exists()]
+    todo = [(folder, name, texts) for name in names if not (folder / f"{name}.jsonl").exists()]
     done = len(names) - len(todo)
     with get_context("spawn").Pool(workers, initializer=os.nice, initargs=(NICENESS,)) as pool:
         for _ in pool.imap(_make_shard, todo):
@@ -101,10 +122,10 @@ def load_corpus(folder: Path, split: Split) -> Corpus:
     return Corpus(lines=tuple(lines), sounds=tuple(sounds), shard_of_line=tuple(shard_of_line))
 
 
-def _make_shard(task: tuple[Path, str]) -> None:
-    folder, name = task
-    rng = random.Random(f"medvox-{name}")
-    writer = ScriptWriter(rng.randrange(2**32))
+def _make_shard(task: tuple[Path, str, Path | None]) -> None:
+    folder, name, texts = task
+    rng = random.Random(f"medvox v1 {name}")
+    writer = ScriptWriter(rng.randrange(2**32), texts)
     split: Split = "train" if name.startswith("train") else next(one for one in EVAL_SPLITS if one == name)
     rows: list[SpokenLine] = []
     sounds: list[NDArray[np.int16]] = []
@@ -116,6 +137,11 @@ def _make_shard(task: tuple[Path, str]) -> None:
         rows.append(SpokenLine(text=text, kind=kind, split=split, voice=label, start=start, length=len(sound)))
         sounds.append(sound)
         start += len(sound)
+    write_shard(folder, name, rows, sounds)
+
+
+def write_shard(folder: Path, name: str, rows: Sequence[SpokenLine], sounds: Sequence[NDArray[np.int16]]) -> None:
+    """Writes one shard; its listing comes last and whole, so that a half-written shard is never read."""
     partial = folder / f"{name}.partial.npy"
     np.save(partial, np.concatenate(sounds))
     partial.replace(folder / f"{name}.npy")
@@ -126,20 +152,17 @@ def _make_shard(task: tuple[Path, str]) -> None:
 
 def _plan(split: Split, writer: ScriptWriter, rng: random.Random) -> Iterator[tuple[Kind, str, Voice, bool]]:
     """What the shard of a split says: (kind, text, voice, whether the delivery varies)."""
-    if split == "demo":
-        for text in DEMO_QUESTIONS:
-            for voice in (SLT, AWB, KAL, RMS, KED, *ESPEAK_HELD_OUT[:3]):
-                yield "question", text, voice, False
+    fixed = {"demo": (DEMO_QUESTIONS, _DEMO_SPEAKERS), "written": (WRITTEN_SENTENCES, (RMS, KED, BDL, *PICO))}
+    if split in fixed:
+        texts, voices = fixed[split]
+        kind: Kind = "question" if split == "demo" else "report"
+        yield from ((kind, text, voice, False) for text in texts for voice in voices)
         return
     lines = LINES_A_SHARD if split == "train" else _EVAL_LINES
     for number in range(lines):
         kind, text = _draw_line(writer, held_out=split != "train")
-        if split == "held_person":
-            voice = RMS if number % 2 else KED
-        elif split == "held_variant":
-            voice = ESPEAK_HELD_OUT[number % len(ESPEAK_HELD_OUT)]
-        else:
-            voice = draw_voice(rng)
+        speakers = _SPEAKERS.get(split)
+        voice = draw_voice(rng) if speakers is None else speakers[number % len(speakers)]
         yield kind, text, voice, split in ("train", "seen_voice")
 
 

@@ -7,18 +7,32 @@ are written letter by letter: CT is ``c t``, MRI is ``m r i``. Numbers are words
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import json
 import random
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 from medvox.errors import SetupError
+from medvox.synth.report_grammar import REPORT_RULES
 
 Kind = Literal["question", "report", "general"]
 
-KIND_SHARES: tuple[tuple[Kind, float], ...] = (("question", 0.45), ("report", 0.35), ("general", 0.20))
+KIND_SHARES: tuple[tuple[Kind, float], ...] = (("question", 0.25), ("report", 0.60), ("general", 0.15))
 HELD_OUT_PERCENT = 6
+MEDICAL_SHARE = 0.55  # of the general lines, where medical prose is there
+MEDICAL_TEXTS = (
+    "mtsamples_notes.jsonl.gz",
+    "mts_dialog.jsonl.gz",
+    "aci_bench.jsonl.gz",
+    "negation_context.jsonl.gz",
+    "pubmedqa.jsonl.gz",
+    "medquad.jsonl.gz",
+)
+LONGEST_LINE = 150  # characters, about ten seconds
 
 # The demo's questions are never trained on, whatever their hash says.
 DEMO_QUESTIONS = (
@@ -33,6 +47,7 @@ DEMO_QUESTIONS = (
 
 _SPOKEN = re.compile(r"[a-z']+( [a-z']+)*")
 _ODD = re.compile(r"(^| )[b-hj-z]( |$)|''|(^| )'|'( |$)")  # loose letters, quotes
+_NO_VOWEL = re.compile(r"(^| )[^aeiouy ]+( |$)")  # abbreviations
 _SLOT = re.compile(r"\{(\w+)\}")
 _ONES = [
     "zero",
@@ -57,7 +72,7 @@ _ONES += ["seventeen", "eighteen", "nineteen"]
 _TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 
 # Rule -> alternatives, separated by " | ". A slot {name} is expanded by the rule of that name.
-RULES: dict[str, str] = {
+RULES: dict[str, str] = REPORT_RULES | {
     "question": "{ask_region} | {ask_region} | {ask_finding} | {ask_finding} | {ask_finding} | {ask_where}"
     " | {ask_which} | {ask_organ} | {ask_size} | {ask_other} | {politely} {ask_region}"
     " | {politely} {ask_finding} | {politely} {tell} | {tell} | {ask_coverage}",
@@ -163,7 +178,8 @@ RULES: dict[str, str] = {
     "lobe": "left upper lobe | right upper lobe | left lower lobe | right lower lobe | right middle lobe"
     " | left lobe of the liver | right lobe of the liver | frontal lobe | temporal lobe | parietal lobe"
     " | occipital lobe | caudate lobe",
-    "report": "{sentence} | {sentence} | {sentence} period | {sentence} period"
+    "report": "{spoken} | {spoken} | {spoken} | {line}",
+    "line": "{sentence} | {sentence} | {sentence} period | {sentence} period"
     " | {sentence} comma {tail} period | {heading} | impression {sentence} period | findings {sentence} period",
     "heading": "findings | impression | technique | indication {indication} period"
     " | comparison {modality} of {date} | exam {modality} of the {region} | history {indication}",
@@ -266,13 +282,18 @@ def is_held_out(text: str) -> bool:
 class ScriptWriter:
     """Draws lines of each kind. Plain clauses and loose words come from Debian's text packages.
 
+    Args:
+        seed: decides every draw.
+        texts: a folder of medical prose, whose clauses are mixed with the plain ones; none when None.
+
     Raises:
         SetupError: ``fortunes``, ``wamerican`` or ``hunspell-en-med`` is not installed.
     """
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, texts: Path | None = None) -> None:
         self._rng = random.Random(seed)
         self._clauses = _plain_clauses()
+        self._medical = medical_clauses(texts) if texts is not None else []
         self._words = [_plain_words(path) for path in _WORD_LISTS]
 
     def line(self, kind: Kind | None = None) -> tuple[Kind, str]:
@@ -282,9 +303,13 @@ class ScriptWriter:
             kind = self._rng.choices(kinds, weights=shares)[0]
         if kind == "general":
             return kind, self._general()
-        return kind, expand(kind, self._rng)
+        while len(line := expand(kind, self._rng)) > LONGEST_LINE:
+            pass
+        return kind, line
 
     def _general(self) -> str:
+        if self._medical and self._rng.random() < MEDICAL_SHARE:
+            return self._rng.choice(self._medical) + self._rng.choice(("", "", " period"))
         if self._rng.random() < 0.75:
             return self._rng.choice(self._clauses)
         words = self._rng.choice(self._words)
@@ -302,6 +327,33 @@ def _plain_clauses() -> list[str]:
             if fits and not _ODD.search(plain):
                 clauses.add(plain)
     return sorted(clauses)
+
+
+def medical_clauses(folder: Path) -> list[str]:
+    """Clauses of 3 to 14 plain words from the medical texts that lie in the folder; empty when there are none.
+
+    Clauses with digits or abbreviations are left out: nobody can tell how they would be said.
+    """
+    clauses: set[str] = set()
+    for name in MEDICAL_TEXTS:
+        if not (folder / name).exists():
+            continue
+        with gzip.open(folder / name, "rt", encoding="utf-8") as lines:
+            for row in lines:
+                for value in json.loads(row).values():
+                    if isinstance(value, str) and " " in value:
+                        clauses.update(_clauses_of(value))
+    return sorted(clauses)
+
+
+def _clauses_of(text: str) -> Iterator[str]:
+    for clause in re.split(r"[^A-Za-z' -]+", text):
+        words = clause.replace("-", " ").split()
+        plain = " ".join(words).lower()
+        if not (3 <= len(words) <= 14 and 15 <= len(plain) <= 100 and is_spoken_form(plain)) or _ODD.search(plain):
+            continue
+        if not any(word.isupper() and len(word) > 1 for word in words) and not _NO_VOWEL.search(plain):
+            yield plain
 
 
 def _plain_words(path: Path) -> list[str]:

@@ -25,7 +25,7 @@ from medvox.types import Samples
 SAMPLE_RATE_HZ = 16_000
 TIMEOUT_S = 30
 
-Engine = Literal["espeak-ng", "flite", "festival"]
+Engine = Literal["espeak-ng", "flite", "festival", "rhvoice", "pico"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,7 +44,7 @@ class Delivery:
 
     Attributes:
         rate: speaking rate, 1 is the engine's own.
-        pitch: espeak-ng's pitch knob, 0 to 99, 50 is neutral; other engines ignore it.
+        pitch: 0 to 99, 50 is neutral: espeak-ng's knob; elsewhere a shift of the voice's own pitch by up to a third.
         tape_speed: resampling factor; above 1 shortens the line and raises pitch and formants together.
     """
 
@@ -77,21 +77,36 @@ def _espeak(variants: str, *, held_out: bool) -> tuple[Voice, ...]:
 SLT = Voice(engine="flite", name="slt", person="slt")
 AWB = Voice(engine="flite", name="awb", person="awb")
 KAL = Voice(engine="flite", name="kal16", person="kal")
+ALAN = Voice(engine="rhvoice", name="alan", person="awb")
+CLB = Voice(engine="rhvoice", name="clb", person="clb")
+SLT_RHVOICE = Voice(engine="rhvoice", name="slt", person="slt")
+BDL = Voice(engine="rhvoice", name="bdl", person="bdl", held_out=True)
 RMS = Voice(engine="flite", name="rms", person="rms", held_out=True)
 KED = Voice(engine="festival", name="ked_diphone", person="ked", held_out=True)
 SLT_HTS = Voice(engine="festival", name="cmu_us_slt_arctic_hts", person="slt")
 KAL_FESTIVAL = Voice(engine="festival", name="kal_diphone", person="kal")
+PICO = (
+    Voice(engine="pico", name="en-US", person="pico us", held_out=True),
+    Voice(engine="pico", name="en-GB", person="pico gb", held_out=True),
+)
+DEV = (
+    Voice(engine="rhvoice", name="evgeniy-eng", person="evgeniy", held_out=True),
+    Voice(engine="rhvoice", name="lyubov", person="lyubov", held_out=True),
+)  # licences CC BY-NC-ND: for choosing weights of the decoder at home, never for training
 ESPEAK_TRAIN = _espeak(_ESPEAK_TRAIN, held_out=False)
 ESPEAK_HELD_OUT = _espeak(_ESPEAK_HELD_OUT, held_out=True)
 
 # Share of the training lines that each group speaks.
 TRAINING_MIX: tuple[tuple[float, tuple[Voice, ...]], ...] = (
-    (0.24, (SLT,)),
-    (0.22, (AWB,)),
-    (0.12, (KAL,)),
-    (0.05, (SLT_HTS,)),
-    (0.04, (KAL_FESTIVAL,)),
-    (0.33, ESPEAK_TRAIN),
+    (0.17, (CLB,)),
+    (0.16, (ALAN,)),
+    (0.10, (SLT_RHVOICE,)),
+    (0.11, (AWB,)),
+    (0.09, (SLT,)),
+    (0.08, (KAL,)),
+    (0.02, (SLT_HTS,)),
+    (0.02, (KAL_FESTIVAL,)),
+    (0.25, ESPEAK_TRAIN),
 )
 
 
@@ -103,15 +118,17 @@ def draw_voice(rng: random.Random) -> Voice:
 
 def draw_delivery(rng: random.Random, voice: Voice) -> Delivery:
     """A varied delivery: rate and tape speed cancel in part, so that lines stay intelligible."""
-    tape_speed = rng.uniform(0.86, 1.16)
+    high = voice.person in ("clb", "slt")  # a woman's voice played slowly is a new person
+    tape_speed = rng.uniform(0.8, 1.12) if high else rng.uniform(0.88, 1.22)
     rate = rng.uniform(0.85, 1.25) / tape_speed
-    pitch = rng.randint(25, 75) if voice.engine == "espeak-ng" else 50
+    pitch = rng.randint(15, 85) if rng.random() < 0.8 else 50
     return Delivery(rate=rate, pitch=pitch, tape_speed=tape_speed)
 
 
 def missing_engines() -> list[str]:
     """Names of the engines that are not installed."""
-    programs = {"espeak-ng": "espeak-ng", "flite": "flite", "festival": "text2wave"}
+    programs = {"espeak-ng": "espeak-ng", "flite": "flite", "festival": "text2wave", "rhvoice": "RHVoice-test"}
+    programs["pico"] = "pico2wave"
     return [engine for engine, program in programs.items() if shutil.which(program) is None]
 
 
@@ -146,7 +163,17 @@ def _command(text: str, voice: Voice, delivery: Delivery, wave: Path) -> list[st
         words_per_minute = str(round(165 * delivery.rate))
         return ["espeak-ng", "-v", voice.name, "-s", words_per_minute, "-p", str(delivery.pitch), "-w", str(wave), text]
     stretch = f"{1 / delivery.rate:.3f}"
+    shift = f"{1 + (delivery.pitch - 50) / 150:.3f}"
+    if voice.engine == "rhvoice":
+        settings = ["-r", str(round(100 * delivery.rate)), "-t", str(round(100 * float(shift)))]
+        return ["RHVoice-test", "-p", voice.name, *settings, "-o", str(wave)]
+    if voice.engine == "pico":
+        return ["pico2wave", "-l", voice.name, "-w", str(wave), text]
     if voice.engine == "flite":
-        return ["flite", "-voice", voice.name, "--setf", f"duration_stretch={stretch}", "-t", text, "-o", str(wave)]
+        settings = ["--setf", f"duration_stretch={stretch}"]
+        if delivery.pitch != NEUTRAL.pitch:
+            mean_hz = f"int_f0_target_mean={100 * float(shift):.0f}"
+            settings += ["--setf", mean_hz if voice.person == "kal" else f"f0_shift={shift}"]
+        return ["flite", "-voice", voice.name, *settings, "-t", text, "-o", str(wave)]
     slower = f"(Parameter.set 'Duration_Stretch {stretch})"
     return ["text2wave", "-eval", f"(voice_{voice.name})", "-eval", slower, "-o", str(wave)]

@@ -28,11 +28,23 @@ from medvox.train.speech_augment import FULL, MILD, Augmentation, batch_features
 Log = Callable[[str], None]
 
 CHECKPOINT = "checkpoint.safetensors"
+LONGEST_JOINED_S = 20.0  # what the product hears in one go
+HUMAN_REPEATS = 4  # recordings of people are few: each is drawn this often as a synthetic line
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stage:
-    """One step of the curriculum. The next begins when the running loss falls below ``leave_below``."""
+    """One step of the curriculum. The next begins when the running loss falls below ``leave_below``.
+
+    Attributes:
+        leave_below: running loss that ends the stage.
+        longest_s: longer lines wait for a later stage.
+        batch_s: sound in a batch.
+        augmentation: see ``train/speech_augment``; none when None.
+        voices: who speaks; all when empty.
+        joined: share of the batches whose recordings are several lines with pauses, up to ``LONGEST_JOINED_S``.
+        wordless: share of the recordings that hold only silence, noise or hum, and no word.
+    """
 
     leave_below: float
     longest_s: float
@@ -40,12 +52,13 @@ class Stage:
     augmentation: Augmentation | None
     voices: tuple[str, ...] = ()
     joined: float = 0.0
+    wordless: float = 0.0
 
 
 STAGES = (
     Stage(leave_below=1.2, longest_s=2.6, batch_s=24, augmentation=None, voices=("flite slt", "flite awb")),
     Stage(leave_below=0.6, longest_s=5.0, batch_s=36, augmentation=MILD),
-    Stage(leave_below=0.0, longest_s=9.0, batch_s=48, augmentation=FULL, joined=0.12),
+    Stage(leave_below=0.0, longest_s=16.0, batch_s=50, augmentation=FULL, joined=0.3, wordless=0.015),
 )
 
 
@@ -81,7 +94,7 @@ MINI_ENCODER = EncoderConfig(
 class Batcher:
     """Draws batches of a stage: recordings with random margins, and their token ids.
 
-    In some batches every recording is several lines, one after the other.
+    In some batches every recording is several lines of one voice, one after the other, with pauses.
     """
 
     def __init__(self, corpus: Corpus, tokenizer: Tokenizer, rng: random.Random) -> None:
@@ -89,6 +102,9 @@ class Batcher:
         self._ids = [tokenizer.encode(line.text, add_special_tokens=False).ids for line in corpus.lines]
         self._rng = rng
         self._of_stage: dict[Stage, list[int]] = {}
+        self._of_voice: dict[str, list[int]] = {}
+        for index, line in enumerate(corpus.lines):
+            self._of_voice.setdefault(line.voice, []).append(index)
 
     def draw(self, stage: Stage) -> tuple[list[Tensor], list[list[int]]]:
         """Recordings of about ``batch_s`` seconds altogether, of similar length."""
@@ -99,32 +115,74 @@ class Batcher:
         picked: list[list[int]] = []
         total = 0
         joined = self._rng.random() < stage.joined  # all of the batch or none, so that little is padding
+        wanted_s = self._rng.uniform(7.0, LONGEST_JOINED_S) if joined else 0.0
         for index in [*pool[start:], *reversed(pool[:start])]:
-            group = [index]
-            if joined:
-                group += self._rng.sample(wanted, self._rng.randint(1, 3))
+            group = self._joined(index, wanted_s)
             picked.append(group)
-            total += sum(self._corpus.lines[one].length for one in group)
+            total += self._length(group)
             if total >= stage.batch_s * SAMPLE_RATE_HZ:
                 break
-        sounds = [self._sound(group) for group in picked]
-        return sounds, [[token for one in group for token in self._ids[one]] for group in picked]
+        sounds = [self._sound(group, long=joined) for group in picked]
+        targets = [[token for one in group for token in self._ids[one]] for group in picked]
+        for row, sound in enumerate(sounds):
+            if self._rng.random() < stage.wordless:
+                sounds[row], targets[row] = wordless_sound(len(sound), self._rng), []
+        return sounds, targets
 
     def _wanted(self, stage: Stage) -> list[int]:
         if stage not in self._of_stage:
+            longest = stage.longest_s * SAMPLE_RATE_HZ
             self._of_stage[stage] = [
                 index
                 for index, line in enumerate(self._corpus.lines)
-                if line.length <= stage.longest_s * SAMPLE_RATE_HZ and (not stage.voices or line.voice in stage.voices)
+                if line.length <= longest and (not stage.voices or line.voice in stage.voices)
+                for _ in range(HUMAN_REPEATS if line.voice.startswith("human ") else 1)
             ]
         return self._of_stage[stage]
 
-    def _sound(self, group: list[int]) -> Tensor:
-        parts = [torch.zeros(self._rng.randint(0, 6400))]
+    def _joined(self, first: int, wanted_s: float) -> list[int]:
+        """The line, and others of its voice as long as the wanted length allows."""
+        group = [first]
+        others = self._of_voice[self._corpus.lines[first].voice]
+        for _ in range(8):
+            another = self._rng.choice(others)
+            if self._length([*group, another]) <= wanted_s * SAMPLE_RATE_HZ:
+                group.append(another)
+        return group
+
+    def _length(self, group: list[int]) -> int:
+        return sum(self._corpus.lines[one].length for one in group)
+
+    def _sound(self, group: list[int], *, long: bool) -> Tensor:
+        parts = [self._pause(long=long)]
         for index in group:
             parts.append(torch.from_numpy(self._corpus.samples(index).astype("float32") / 32768))
-            parts.append(torch.zeros(self._rng.randint(0, 6400)))
+            parts.append(self._pause(long=long))
         return torch.cat(parts)
+
+    def _pause(self, *, long: bool) -> Tensor:
+        """A short pause, seldom a long one; where the recording is long, sometimes with noise or hum of its own."""
+        rng = self._rng
+        seconds = rng.uniform(0.0, 0.4) if rng.random() < (0.75 if long else 0.9) else rng.uniform(0.4, 1.8)
+        samples = int(seconds * SAMPLE_RATE_HZ)
+        return wordless_sound(samples, rng) if long and rng.random() < 0.15 else torch.zeros(samples)
+
+
+def wordless_sound(samples: int, rng: random.Random) -> Tensor:
+    """Silence, faint noise, mains hum or a tone, in a level from inaudible to loud: nobody says anything."""
+    kind = rng.choice(("silence", "noise", "hum", "tone", "hum and noise"))
+    level = 10 ** (rng.uniform(-75, -18) / 20)
+    times = torch.arange(samples) / SAMPLE_RATE_HZ
+    sound = torch.zeros(samples)
+    if "noise" in kind:
+        sound += level * torch.randn(samples)
+    if "hum" in kind:
+        mains_hz = rng.choice((50.0, 60.0, 100.0, 120.0))
+        for harmonic in range(1, rng.randint(2, 8)):
+            sound += level / harmonic * torch.sin(2 * math.pi * mains_hz * harmonic * times + rng.uniform(0, 6.3))
+    if kind == "tone":
+        sound += level * torch.sin(2 * math.pi * rng.uniform(150, 3500) * times)
+    return sound
 
 
 def train_speech(run: SpeechRun, folder: Path, tokenizer: Tokenizer, log: Log) -> LasrForCTC:
@@ -144,6 +202,7 @@ def train_speech(run: SpeechRun, folder: Path, tokenizer: Tokenizer, log: Log) -
     if resume_checkpoint(folder / CHECKPOINT, state):
         log(f"resumed at step {state.progress['step']:.0f}")
     batcher = Batcher(load_corpus(folder / "corpus", "train"), tokenizer, state.rng)
+    shards = _shards(folder)
     inner = _InnerTap(state.module)
     saved = time.monotonic()
     while state.progress["cpu_s"] < run.minutes * 60:
@@ -153,9 +212,17 @@ def train_speech(run: SpeechRun, folder: Path, tokenizer: Tokenizer, log: Log) -
         if time.monotonic() - saved > run.checkpoint_every_s:
             save_checkpoint(folder / CHECKPOINT, state)
             saved = time.monotonic()
+            if _shards(folder) != shards:  # more has been spoken meanwhile
+                shards = _shards(folder)
+                batcher = Batcher(load_corpus(folder / "corpus", "train"), tokenizer, state.rng)
+                log(f"{shards} shards")
     save_checkpoint(folder / CHECKPOINT, state)
     inner.remove()
     return averaged_model(state)
+
+
+def _shards(folder: Path) -> int:
+    return len(list((folder / "corpus").glob("train*.jsonl")))
 
 
 def new_state(run: SpeechRun, vocab_size: int) -> TrainingState:

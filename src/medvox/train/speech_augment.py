@@ -89,7 +89,7 @@ def _in_spectrum(power: Tensor, plan: Augmentation, rng: random.Random) -> Tenso
         power = power * 10 ** (_curve_db(plan.equaliser_db, rng) / 10)
     if rng.random() < plan.noise:
         colour = 10 ** (_curve_db(8.0, rng) / 10)
-        level = power.mean() * 10 ** (-rng.uniform(*plan.snr_db) / 10) / colour.mean()
+        level = power.mean().clamp_min(1e-6) * 10 ** (-rng.uniform(*plan.snr_db) / 10) / colour.mean()
         spread = (colour * level / 2).sqrt()
         real, imaginary = _gaussian(len(power), rng), _gaussian(len(power), rng)
         power = (power.sqrt() + spread * real).square() + (spread * imaginary).square()
