@@ -9,7 +9,14 @@ import pytest
 import soundfile
 
 import medvox
-from medvox.encode.voice import FRAME_S, EndOfSpeech, Segment, speech_probability, speech_segments
+from medvox.encode.voice import (
+    FRAME_S,
+    EndOfSpeech,
+    Segment,
+    speech_probability,
+    speech_segments,
+    voice_activity,
+)
 from medvox.types import Samples
 
 RATE_HZ = 16_000
@@ -165,6 +172,67 @@ def test_a_block_border_changes_nothing(question: Samples) -> None:
 
 def test_float64_samples_give_the_same(question: Samples) -> None:
     assert speech_segments(question.astype(np.float64)) == speech_segments(question)
+
+
+@pytest.mark.parametrize("largest", [300, 5000, 70_000, 10**6])
+def test_blocks_change_nothing(question: Samples, largest: int) -> None:
+    rng = np.random.default_rng(largest)
+    sound = np.concatenate([question, np.zeros(40_000, np.float32)] * 12)  # more than a minute
+    sound = (sound + 1e-3 * coloured(len(sound), 1.0, 3)).astype(np.float32)
+    marks = np.cumsum(rng.integers(0, largest, 2 * len(sound) // largest + 2))
+    blocks = np.split(sound, marks[marks < len(sound)])
+    assert voice_activity(iter(blocks)) == voice_activity([sound])
+
+
+def test_a_long_recording_is_judged_as_its_parts_are(question: Samples) -> None:
+    """The oracle is the judgement of the whole in one piece, which the segments are not made from."""
+    sound = np.concatenate([question, np.zeros(30_000, np.float32)] * 14)
+    sound = (sound + 3e-3 * coloured(len(sound), 1.0, 3)).astype(np.float32)
+    likely = speech_probability(sound) > 0.5
+    inside = np.zeros(len(likely), bool)
+    for part in speech_segments(sound):
+        inside[round(part.start_s / FRAME_S) : round(part.end_s / FRAME_S) + 1] = True
+    assert likely.sum() > 1000
+    assert inside[likely].all()
+    assert inside.sum() < 2 * likely.sum()
+
+
+@pytest.mark.parametrize("count", [0, 1, 319])
+def test_blocks_of_nothing(count: int) -> None:
+    activity = voice_activity([np.zeros(count, np.float32)] * 3)
+    assert activity.speech == activity.stirring == ()
+    assert voice_activity([]).speech == ()
+
+
+def whisper(question: Samples) -> Samples:
+    """The question without its voice: noise with the spectrum and level of each 20 ms."""
+    rng, pieces = np.random.default_rng(6), []
+    for start in range(0, len(question) - 320, 320):
+        spectrum = np.abs(np.fft.rfft(question[start : start + 320]))
+        smooth = np.convolve(spectrum, np.ones(25) / 25, mode="same")  # over 1.2 kHz: no harmonics are left
+        pieces.append(np.fft.irfft(smooth * np.exp(2j * np.pi * rng.uniform(size=len(smooth))), 320))
+    return np.concatenate(pieces).astype(np.float32)
+
+
+def test_a_whisper_stirs(question: Samples) -> None:
+    gap = np.zeros(2 * RATE_HZ, np.float32)
+    sound = np.concatenate([gap, whisper(question), gap]) + 3e-4 * coloured(
+        2 * len(gap) + len(whisper(question)), 1.0, 2
+    )
+    covered = sum(part.end_s - part.start_s for part in voice_activity([sound.astype(np.float32)]).stirring)
+    assert covered > 0.8 * len(question) / RATE_HZ
+
+
+@pytest.mark.parametrize("name", ["silence", "pink", "hum 50 Hz", "tone", "fan"])
+def test_nothing_stirs_in(name: str) -> None:
+    sound = (NO_SPEECH[name] * 0.1).astype(np.float32)
+    assert voice_activity([sound]).stirring == ()
+
+
+def test_speech_lies_within_what_stirs(question: Samples) -> None:
+    activity = voice_activity([question])
+    for part in activity.speech:
+        assert any(s.start_s <= part.start_s and part.end_s <= s.end_s for s in activity.stirring)
 
 
 def ends(sound: Samples, block: int) -> list[float]:

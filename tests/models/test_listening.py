@@ -11,8 +11,19 @@ from near_network import ROUNDING, TOKENS, Near, ids, near_features, whole
 from torch import Tensor, nn
 from torch.nn import functional
 
+from medvox.errors import UsageError
 from medvox.models.conformer import EncoderConfig, LasrConfig, LasrForCTC
-from medvox.models.listening import PUBLISHED, SEAMLESS, Chunking, logits_of, logits_stream, plan
+from medvox.models.listening import (
+    PUBLISHED,
+    SEAMLESS,
+    Chunking,
+    FeatureSource,
+    logits_of,
+    logits_stream,
+    plan,
+    rows_of,
+    silence_row,
+)
 
 ALL = pytest.mark.parametrize("chunking", [PUBLISHED, SEAMLESS], ids=["published", "seamless"])
 
@@ -33,6 +44,10 @@ def tokens_at(places: list[int], frames: int) -> Tensor:
     for number, place in enumerate(places):
         features[4 * place, 0] = 1 + number % (TOKENS - 1)
     return features
+
+
+def features_of(features: Tensor) -> FeatureSource:
+    return lambda first, last: features[first:last]
 
 
 @ALL
@@ -155,7 +170,7 @@ def test_parts_come_while_later_features_have_not_been_asked_for() -> None:
         asked.append(first)
         return near_features(12_000)[first:last]
 
-    parts = logits_stream(Near(), features, 12_000)
+    parts = logits_stream(Near(), features, plan(12_000))
     assert len(next(parts)) > 400
     assert len(asked) == 2
 
@@ -164,7 +179,7 @@ def test_twenty_minutes_never_show_the_network_more_than_a_window_and_are_quick(
     network, frames = Near(), 120_000
     start = time.process_time()
     features = near_features(frames)
-    rows = sum(len(part) for part in logits_stream(network, lambda first, last: features[first:last], frames))
+    rows = sum(len(part) for part in logits_stream(network, features_of(features), plan(frames)))
     assert rows == (frames - 13) // 4 + 1
     assert network.longest <= SEAMLESS.window
     assert time.process_time() - start < 5
@@ -174,3 +189,66 @@ def test_progress_counts_the_windows() -> None:
     told: list[tuple[str, int, int]] = []
     logits_of(Near(), near_features(5000), progress=lambda *news: told.append(news))
     assert told == [("recognising speech", number, 3) for number in (1, 2, 3)]
+
+
+@ALL
+def test_what_is_done_is_not_heard_again_and_the_rest_is_the_same(chunking: Chunking) -> None:
+    network, features = Near(), near_features(9100)
+    windows = plan(9100, chunking, [(0, 1500), (1600, 5000), (5100, 9100)])
+    parts = list(logits_stream(network, features_of(features), windows))
+    for number in range(len(parts) + 1):
+        asked: list[int] = []
+
+        def source(first: int, last: int, asked: list[int] = asked) -> Tensor:
+            asked.append(first)
+            return features[first:last]
+
+        rest = list(logits_stream(network, source, windows, done=sum(map(len, parts[:number]))))
+        assert len(asked) == len(parts) - number
+        assert len(rest) == len(parts) - number
+        assert all(torch.equal(one, other) for one, other in zip(rest, parts[number:], strict=True))
+
+
+@pytest.mark.parametrize("done", [1, 300, 10_000])
+def test_rows_of_other_windows_cannot_be_gone_on_with(done: int) -> None:
+    with pytest.raises(UsageError) as caught:
+        list(logits_stream(Near(), features_of(near_features(9000)), plan(9000), done=done))
+    assert caught.value.code == "E_LISTENING_DONE"
+
+
+def test_windows_in_which_nothing_stirs_are_not_heard() -> None:
+    features, asked = near_features(12_000), []
+
+    def source(first: int, last: int) -> Tensor:
+        asked.append((first, last))
+        return features[first:last]
+
+    speech = [(100, 900), (9000, 9200)]
+    windows = plan(12_000, SEAMLESS, speech, speech)
+    row = silence_row(TOKENS, 3)
+    rows = torch.cat(list(logits_stream(Near(), source, windows, silence=row)))
+    wanted = whole(Near(), features)
+    assert rows.shape == wanted.shape
+    assert all(any(first < stop and begin < last for begin, stop in speech) for first, last in asked)
+    assert len(asked) < len(windows)
+    for first, last in speech:
+        torch.testing.assert_close(rows[first // 4 : last // 4], wanted[first // 4 : last // 4], **ROUNDING)
+    assert torch.equal(rows[1000:1800], row.expand(800, -1))
+
+
+def test_everything_is_heard_where_nobody_says_what_silence_gives() -> None:
+    network, features = Near(), near_features(5000)
+    rows = torch.cat(list(logits_stream(network, features_of(features), plan(5000, stirring=[]))))
+    torch.testing.assert_close(rows, whole(network, features), **ROUNDING)
+
+
+@pytest.mark.parametrize("frames", [0, 1, 12, 13, 16, 17, 18, 2000, 4099])
+def test_rows_are_counted_as_the_network_makes_them(frames: int) -> None:
+    wanted = whole(Near(), near_features(frames)).shape[0] if frames >= 13 else 0
+    assert rows_of(frames) == wanted
+
+
+def test_the_row_of_silence_is_one_of_log_probabilities() -> None:
+    row = silence_row(TOKENS, 3)
+    torch.testing.assert_close(row.exp().sum(), torch.tensor(1.0))
+    assert ids(row.expand(5, -1).roll(-3, dims=-1)) == []

@@ -1,17 +1,19 @@
 """Samples -> where someone speaks: a probability for each 20 ms, and segments in seconds.
 
-Beside ``encode/speech`` on the speech path: its segments tell ``models/listening`` where a long recording may be cut,
-and the caller whether there is speech at all. Small, numpy only, nothing learned. Knows no file, no model and no text.
+Beside ``encode/speech`` on the speech path: its segments tell ``models/listening`` where a long recording may be cut
+and where there is nothing to recognise, and the caller whether there is speech at all. Small, numpy only, nothing
+learned. Knows no file, no model and no text.
 
 Four measures must agree that a frame is voiced speech: its bands rise above a noise floor that follows them; its level
 changes within some hundred milliseconds, as it does from syllable to syllable and not in hum, tones, fans or noise; it
 has a pitch of a voice; and its power lies in several bands, unlike that of a whistle. Frames beside voiced ones are
-speech as well as long as they rise and change (consonants), hence a whisper alone is not found.
+speech as well as long as they rise and change (consonants). The first two measures alone say where something stirs:
+a whisper, but also clatter, which only a recogniser tells apart.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -23,7 +25,8 @@ from medvox.types import Samples
 SAMPLE_RATE_HZ = 16_000
 FRAME_S = 0.02
 FRAME_SAMPLES, HOP_SAMPLES, FFT_SAMPLES = 512, 320, 1024
-BLOCK_FRAMES = 1500  # 30 s: keeps the spectra of long recordings small
+BLOCK_FRAMES = 1500  # 30 s are judged at a time
+REACH_FRAMES = 110  # a frame is judged by the 2 s on either side of it
 
 BANDS, LOW_HZ, HIGH_HZ = 18, 140.0, 6000.0
 POWER_FLOOR = 1e-8  # -80 dB of full scale
@@ -40,7 +43,7 @@ VOICING_FRAMES, BESIDE_FRAMES = 10, 15
 ON, OFF = 0.5, 0.25
 HANG_OVER_S = 0.15
 BRIDGED_GAP_S = 0.1
-REMEMBERED_SAMPLES = 8 * SAMPLE_RATE_HZ
+REMEMBERED_SAMPLES = 4 * SAMPLE_RATE_HZ
 
 _Levels = NDArray[np.float32]
 _Binary = Callable[[_Levels, _Levels], _Levels]
@@ -54,8 +57,27 @@ class Segment:
     end_s: float
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Activity:
+    """What a recording holds.
+
+    Attributes:
+        speech: where someone speaks, in order, without overlap; none in silence, noise, hum, tones and clicks.
+        stirring: where the sound moves as speech does, voiced or not; nothing outside of it can be speech.
+    """
+
+    speech: tuple[Segment, ...]
+    stirring: tuple[Segment, ...]
+
+
 class EndOfSpeech:
-    """Listens along, and tells once for each utterance that it has ended."""
+    """Listens along, and tells once for each utterance that it has ended.
+
+    Attributes:
+        speaking: whether an utterance goes on.
+        silent_s: how long nobody has spoken.
+        since_s: how long ago the last voice began.
+    """
 
     def __init__(self, *, pause_s: float = 0.5) -> None:
         """Starts to listen.
@@ -65,7 +87,8 @@ class EndOfSpeech:
         """
         self._pause_s = pause_s
         self._samples = np.empty(0, np.float32)
-        self._spoken = False
+        self.speaking = False
+        self.silent_s = self.since_s = 0.0
 
     def feed(self, samples: Samples) -> bool:
         """Whether the utterance ended within these samples.
@@ -76,28 +99,48 @@ class EndOfSpeech:
         self._samples = np.concatenate([self._samples, samples])[-REMEMBERED_SAMPLES:]
         probability = speech_probability(self._samples)
         runs = _runs(probability)
-        silent_s = (len(probability) - runs[-1][1]) * FRAME_S if runs else len(probability) * FRAME_S
-        speaking = bool(runs) and silent_s < self._pause_s
-        ended = self._spoken and not speaking
-        self._spoken = speaking
-        return ended
+        first, last = runs[-1] if runs else (0, 0)
+        self.since_s, self.silent_s = (len(probability) - first) * FRAME_S, (len(probability) - last) * FRAME_S
+        before, self.speaking = self.speaking, bool(runs) and self.silent_s < self._pause_s
+        return before and not self.speaking
+
+
+def voice_activity(blocks: Iterable[Samples]) -> Activity:
+    """Where someone speaks in a recording of any length, however it is divided into blocks.
+
+    Args:
+        blocks: all samples in order, mono, 16 kHz, -1..1.
+    """
+    spoken, stirred = [np.zeros(0, np.float32)], [np.zeros(0, np.float32)]
+    samples = done = start = 0  # of the recording; frames judged; the frame that the first held sample lies at
+    held = np.empty(0, np.float32)
+
+    def judge(frames: int | None, until: int) -> None:
+        speech, stirring = _likelihoods(held[:until])
+        spoken.append(speech[done - start :][:frames])
+        stirred.append(stirring[done - start :][:frames])
+
+    for block in blocks:
+        samples += len(block)
+        held = np.concatenate([held, block]) if len(held) else block
+        while len(held) > (wanted := (done + BLOCK_FRAMES + REACH_FRAMES - start) * HOP_SAMPLES):
+            judge(BLOCK_FRAMES, wanted)
+            done += BLOCK_FRAMES
+            held, start = held[(done - REACH_FRAMES - start) * HOP_SAMPLES :], done - REACH_FRAMES
+    if len(held):
+        judge(None, len(held))
+    duration_s = samples / SAMPLE_RATE_HZ
+    speech, stirring = (_segments(np.concatenate(parts), duration_s) for parts in (spoken, stirred))
+    return Activity(speech=speech, stirring=stirring)
 
 
 def speech_segments(samples: Samples) -> list[Segment]:
-    """Where someone speaks, in order, without overlap; none in silence, noise, hum, tones and clicks.
+    """Where someone speaks in a recording.
 
     Args:
         samples: mono, 16 kHz, -1..1, any length.
     """
-    duration_s = len(samples) / SAMPLE_RATE_HZ
-    segments: list[Segment] = []
-    for first, last in _runs(speech_probability(samples)):
-        start_s = max(0.0, first * FRAME_S - HANG_OVER_S)
-        end_s = min(duration_s, last * FRAME_S + HANG_OVER_S)
-        if segments and start_s - segments[-1].end_s < BRIDGED_GAP_S:
-            start_s = segments.pop().start_s
-        segments.append(Segment(start_s=round(start_s, 3), end_s=round(end_s, 3)))
-    return segments
+    return list(voice_activity([samples]).speech)
 
 
 def speech_probability(samples: Samples) -> NDArray[np.float32]:
@@ -106,8 +149,22 @@ def speech_probability(samples: Samples) -> NDArray[np.float32]:
     Args:
         samples: mono, 16 kHz, -1..1, any length.
     """
-    if len(samples) == 0:
-        return np.zeros(0, np.float32)
+    return _likelihoods(samples)[0] if len(samples) else np.zeros(0, np.float32)
+
+
+def _segments(probability: _Levels, duration_s: float) -> tuple[Segment, ...]:
+    segments: list[Segment] = []
+    for first, last in _runs(probability):
+        start_s = max(0.0, first * FRAME_S - HANG_OVER_S)
+        end_s = min(duration_s, last * FRAME_S + HANG_OVER_S)
+        if segments and start_s - segments[-1].end_s < BRIDGED_GAP_S:
+            start_s = segments.pop().start_s
+        segments.append(Segment(start_s=round(start_s, 3), end_s=round(end_s, 3)))
+    return tuple(segments)
+
+
+def _likelihoods(samples: Samples) -> tuple[_Levels, _Levels]:
+    """How likely each frame is speech, and how likely it stirs as speech does, 0 to 1."""
     levels, pitch = _levels_and_pitch(samples)
     floor = _slide(_smooth(levels, 5), FLOOR_FRAMES, np.minimum)
     rise = np.clip(_smooth(levels, 3) - floor, 0.0, MOST_RISE_DB).mean(axis=1)
@@ -117,8 +174,9 @@ def speech_probability(samples: Samples) -> NDArray[np.float32]:
     spread = (levels > levels.max(axis=1, keepdims=True) - SPREAD_DB).sum(axis=1)
     voiced = _gate(rise, 4.8, 0.5) * _gate(change, 5.5, 0.4) * _gate(pitch, 0.5, 0.04) * _gate(spread, 3.5, 0.3)
     voicing = _gate(_smooth(voiced, VOICING_FRAMES), 0.35, 0.04)
-    sounding = _gate(rise, 4.0, 0.4) * _gate(change, 5.0, 0.3)
-    return np.asarray(np.maximum(voicing, sounding * _slide(voicing, BESIDE_FRAMES, np.maximum)), np.float32)
+    stirring = _gate(rise, 4.0, 0.4) * _gate(change, 5.0, 0.3)
+    speech = np.maximum(voicing, stirring * _slide(voicing, BESIDE_FRAMES, np.maximum))
+    return speech, np.maximum(speech, stirring)
 
 
 def _levels_and_pitch(samples: Samples) -> tuple[_Levels, _Levels]:

@@ -5,7 +5,8 @@ row of the network's output is ``STRIDE`` of them, and every window starts on th
 windows stand for the same sound. Neighbours share some seconds of sound around the cut between them. ``PUBLISHED`` is
 MedASR's published recipe: chunks of 20 s whose 2 s of context are cut away at fixed places. ``SEAMLESS`` takes windows
 of the same size, cuts in pauses where it is told where speech is, and passes from window to window where both hear the
-same.
+same. Windows in which nothing stirs need not be heard, and what was heard before an interruption need not be heard
+again.
 """
 
 from __future__ import annotations
@@ -17,11 +18,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from medvox.errors import UsageError
 from medvox.types import Progress, no_progress
 
 STRIDE = 4
+FIRST_ROW_FRAMES = 13  # what the first row of the subsampled encoder sees
+NEVER = -30.0  # natural logarithm of next to nothing
 AGREEMENT_ROWS = 11  # 0.44 s: two windows must hear the same around the row where they are joined
 
+Spans = Sequence[tuple[int, int]]
 FeatureSource = Callable[[int, int], Tensor]  # features (last - first, M) of the frames from first to last (exclusive)
 
 
@@ -49,11 +54,21 @@ SEAMLESS = Chunking()
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Window:
-    """Frames first to last (exclusive) of a recording, and the cut to the window before (0 for the first one)."""
+    """Frames first to last (exclusive) of a recording.
+
+    Attributes:
+        first: first frame.
+        last: the frame after the last one.
+        cut: where it meets the window before (0 for the first one).
+        seam: rows (first, end) of the recording within which both are joined; none where they are equal.
+        heard: whether there is anything in it that may be speech.
+    """
 
     first: int
     last: int
     cut: int
+    seam: tuple[int, int]
+    heard: bool = True
 
 
 def logits_of(
@@ -61,7 +76,7 @@ def logits_of(
     features: Tensor,
     *,
     chunking: Chunking = SEAMLESS,
-    speech: Sequence[tuple[int, int]] = (),
+    speech: Spans = (),
     progress: Progress = no_progress,
 ) -> Tensor:
     """Log-probabilities of one recording whose features are at hand.
@@ -70,71 +85,112 @@ def logits_of(
         network: (1, F, M) -> (1, T, V), such as ``LasrForCTC``.
         features: (F, M).
         chunking: how it is cut where it is longer than a window.
-        speech: where someone speaks, as for ``logits_stream``.
+        speech: where someone speaks, as for ``plan``.
         progress: told about each window.
 
     Returns:
         (T, V) float32, log-probabilities; T is what the network gives for the whole recording.
     """
-    frames = len(features)
-    parts = logits_stream(network, _slices(features), frames, chunking=chunking, speech=speech, progress=progress)
-    return torch.cat(list(parts))
+    windows = plan(len(features), chunking, speech)
+    return torch.cat(list(logits_stream(network, _slices(features), windows, progress=progress)))
 
 
 def logits_stream(
     network: nn.Module,
     features: FeatureSource,
-    frames: int,
+    windows: Sequence[Window],
     *,
-    chunking: Chunking = SEAMLESS,
-    speech: Sequence[tuple[int, int]] = (),
+    silence: Tensor | None = None,
+    done: int = 0,
     progress: Progress = no_progress,
 ) -> Iterator[Tensor]:
     """Log-probabilities of one recording, in parts as they become final; holds no more than two windows.
 
     Args:
         network: (1, F, M) -> (1, T, V), such as ``LasrForCTC``.
-        features: gives the features of a stretch of frames; asked in order, once for each window.
-        frames: feature frames of the recording.
-        chunking: how it is cut where it is longer than a window.
-        speech: (first, last) frames of stretches where someone speaks, in order; cuts are made between them. Empty
-            where not known.
+        features: gives the features of a stretch of frames; asked in order, once for each window that is heard.
+        windows: of ``plan``.
+        silence: (V,), what is given for each row of a window in which there is nothing to hear; the network hears those
+            too where this is None.
+        done: rows that are known already, from parts that were given before; only those after them follow.
         progress: told about each window.
 
     Yields:
         (t, V) float32, log-probabilities that follow on each other; t sums to what the network gives for the whole.
+
+    Raises:
+        UsageError: no part ended after ``done`` rows (``E_LISTENING_DONE``).
     """
-    windows = plan(frames, chunking, speech)
-    held = torch.empty(0)
-    done = 0
-    for number, window in enumerate(windows):
-        rows, origin = _rows(network, features(window.first, window.last)), window.first // STRIDE
-        if number > 0:
-            start, end = ((window.cut + side * chunking.reach) // STRIDE for side in (-1, 1))
-            yield held[: start - done]
-            if end > start:
-                shared = slice(start - done, end - done), slice(start - origin, end - origin)
-                yield _join(held[shared[0]], rows[shared[1]])
-            rows, done = rows[end - origin :], end
-        held = rows
-        progress("recognising speech", number + 1, len(windows))
+    number, held = _first_open(windows, done), torch.empty(0)
+    if number == len(windows):
+        return
+    for place in range(number, len(windows)):
+        window, origin = windows[place], windows[place].first // STRIDE
+        if window.heard or silence is None:
+            rows = _rows(network, features(window.first, window.last))
+        else:
+            rows = silence.expand(rows_of(window.last - window.first), -1)
+        start, end = window.seam
+        if place > number:
+            yield torch.cat(
+                (held[: start - done], _join(held[start - done : end - done], rows[start - origin : end - origin]))
+            )
+        held, done = rows[end - origin :], end
+        progress("recognising speech", place + 1, len(windows))
     yield held
 
 
-def plan(frames: int, chunking: Chunking, speech: Sequence[tuple[int, int]] = ()) -> list[Window]:
-    """The windows of a recording, in order; they cover it, and share the context on both sides of each cut."""
+def plan(frames: int, chunking: Chunking = SEAMLESS, speech: Spans = (), stirring: Spans | None = None) -> list[Window]:
+    """The windows of a recording, in order; they cover it, and share the context on both sides of each cut.
+
+    Args:
+        frames: feature frames of the recording.
+        chunking: how it is cut.
+        speech: (first, last) frames of stretches where someone speaks, in order; cuts are made between them. Empty
+            where not known.
+        stirring: stretches outside of which there is nothing to hear; None where not known.
+    """
     windows: list[Window] = []
     cut = first = 0
+
+    def add(last: int) -> None:
+        sides = (-chunking.reach, chunking.reach) if windows else (0, 0)
+        start, end = ((cut + side) // STRIDE for side in sides)
+        heard = stirring is None or any(begin < last and first < stop for begin, stop in stirring)
+        windows.append(Window(first=first, last=last, cut=cut, seam=(start, end), heard=heard))
+
     while first + chunking.window < frames:
         latest = (first + chunking.window - chunking.context + STRIDE - 1) // STRIDE * STRIDE
         following = _pause(cut + chunking.earliest, latest, speech) if chunking.earliest and speech else latest
-        last = min(first + chunking.window, following + chunking.context)
-        windows.append(Window(first=first, last=last, cut=cut))
+        add(min(first + chunking.window, following + chunking.context))
         cut, first = following, following - chunking.context
-    return [*windows, Window(first=first, last=frames, cut=cut)]
+    add(frames)
+    return windows
 
 
-def _pause(earliest: int, latest: int, speech: Sequence[tuple[int, int]]) -> int:
+def rows_of(frames: int) -> int:
+    """Rows of the network's output for so many feature frames."""
+    return max(0, (frames - FIRST_ROW_FRAMES) // STRIDE + 1)
+
+
+def silence_row(tokens: int, blank: int) -> Tensor:
+    """What a network that is sure of silence gives, (V,) log-probabilities."""
+    row = torch.full((tokens,), NEVER)
+    row[blank] = 0.0
+    return row
+
+
+def _first_open(windows: Sequence[Window], done: int) -> int:
+    """Number of the window that gives the row after ``done`` rows; that of windows where all are done."""
+    ends = [*(window.seam[1] for window in windows), rows_of(windows[-1].last)]
+    if done not in ends:
+        raise UsageError(
+            f"no part of this recording ends after {done} rows", fix="start from its beginning", code="E_LISTENING_DONE"
+        )
+    return ends.index(done)
+
+
+def _pause(earliest: int, latest: int, speech: Spans) -> int:
     """Middle of the longest pause between two frames, on the grid; ``latest`` where there is none."""
     longest, place = 0, latest
     ends = [earliest, *(end for _, end in speech)]
@@ -161,6 +217,8 @@ def _rows(network: nn.Module, features: Tensor) -> Tensor:
 def _join(earlier: Tensor, later: Tensor) -> Tensor:
     """One from the rows (t, V) of two windows: the earlier's, then from where both differ least the later's."""
     count = len(earlier)
+    if not count:
+        return earlier
     difference = (earlier.exp() - later.exp()).abs().sum(dim=-1)
     around = functional.avg_pool1d(
         difference[None], AGREEMENT_ROWS, stride=1, padding=AGREEMENT_ROWS // 2, count_include_pad=False

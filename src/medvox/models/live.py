@@ -13,9 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from medvox.models.listening import STRIDE
-
-FIRST_ROW_FRAMES = 13  # what the first row of the subsampled encoder sees
+from medvox.models.listening import FIRST_ROW_FRAMES, STRIDE
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,8 +62,7 @@ class Live:
         self._features: Tensor | None = None
         self._origin = 0  # row of the utterance that the first kept frame starts
         self._settled = 0  # rows settled so far
-        self._no_rows = torch.empty(0, 0)
-        self._before = torch.empty(0, dtype=torch.long)  # best tokens of the open rows, the time before
+        self._open = torch.empty(0, 1)  # the rows after them, as they looked the time before
 
     def feed(self, features: Tensor) -> Heard:
         """Hears the next frames.
@@ -75,28 +72,29 @@ class Live:
         """
         self._features = features if self._features is None else torch.cat((self._features, features))
         rows = self._open_rows()
-        best = rows.argmax(dim=-1)
         ripe = max(0, len(rows) - self._pace.right // STRIDE)
-        known = min(ripe, len(self._before))
-        unequal = (best[:known] != self._before[:known]).nonzero()
+        known = min(ripe, len(self._open))
+        unequal = (rows[:known].argmax(dim=-1) != self._open[:known].argmax(dim=-1)).nonzero()
         count = int(unequal[0]) if len(unequal) else known
         count = max(count, min(ripe, len(rows) - self._pace.open_frames // STRIDE))
         self._settled += count
-        self._before = best[count:]
+        self._open = rows[count:]
         self._forget()
-        return Heard(settled=rows[:count], tentative=rows[count:])
+        return Heard(settled=rows[:count], tentative=self._open)
 
     def finish(self) -> Tensor:
-        """The rows that are left at the end of the utterance (none where nothing was fed); then another may start."""
-        rows = self._open_rows()
-        self._features, self._origin, self._settled, self._before = None, 0, 0, self._before[:0]
+        """The rows that are left at the end of the utterance (none where nothing was fed); then another may start.
+
+        They were computed by the last feed, so this costs nothing.
+        """
+        rows = self._open
+        self._features, self._origin, self._settled, self._open = None, 0, 0, rows[:0]
         return rows
 
     @torch.inference_mode()
     def _open_rows(self) -> Tensor:
         """Log-probabilities of the rows that are not settled."""
-        if self._features is None:
-            return self._no_rows
+        assert self._features is not None
         if len(self._features) < FIRST_ROW_FRAMES:
             return self._of(self._features.new_zeros(FIRST_ROW_FRAMES, self._features.shape[1]))[:0]
         return self._of(self._features)[self._settled - self._origin :]
