@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "medvox"
 
 STAGES = {"data", "encode", "models", "parse", "report", "score", "serve", "synth", "train"}
 VERBS = {"answer", "conversion", "deidentification", "dictate", "inspection", "live_dictation", "preparation", "demo"}
-VERBS |= {"doctor"}
+VERBS |= {"doctor", "recordings"}
 GROUND = {"types", "errors"}
 GLUE = {"data", "encode", "models", "parse", "report", "catalog", *GROUND}
 
@@ -38,6 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "preparation": GLUE,
     "doctor": GLUE,
     "demo": {"answer", "dictate", "synth", *GLUE},
+    "recordings": {"dictate", *GLUE},
     "score": {*VERBS, "data", "parse", "synth", "catalog", *GROUND},
     "train": {"data", "encode", "models", "parse", "score", "synth", "catalog", *GROUND},
     "serve": {*VERBS, "data", "report", "catalog", *GROUND},
@@ -50,9 +51,9 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 CLI_MAY_LOAD_AT_IMPORT = {"__init__", "errors", "terminal", "arguments"}
 TORCH = {"torch", "transformers", "peft", "trl", "accelerate"}
-PACKAGES = {  # see docs/adr/0003 and 0007
-    "PIL", "av", "gdcm", "jpeg_ls", "nibabel", "numpy", "openjpeg", "openslide", "pydicom", "pypdfium2", "safetensors",
-    "soundfile", "soxr", "tokenizers", "torch",
+PACKAGES = {  # see docs/adr/0003, 0007 and 0009
+    "PIL", "av", "faster_whisper", "gdcm", "jpeg_ls", "nibabel", "numpy", "openjpeg", "openslide", "openvino",
+    "pydicom", "pypdfium2", "safetensors", "sounddevice", "soundfile", "soxr", "tokenizers", "torch",
 }  # fmt: skip
 MAY_TORCH = ("models/", "train/", "encode/batch.py", "testing.py")
 DRAWERS = {"utils", "util", "helpers", "helper", "common", "misc", "base"}

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -21,15 +21,17 @@ from medvox.data.volume import PHANTOM, Source, Volume
 from medvox.encode.batch import LazyPixels
 from medvox.encode.ct import CT_MEDGEMMA_1_5, prepare_ct
 from medvox.encode.images import PreparedImages
-from medvox.encode.prompt import Prompt, QuestionKind, build_prompt, ct_question, question_kind
+from medvox.encode.prompt import Part, Prompt, QuestionKind, build_prompt, ct_question, question_kind
 from medvox.encode.receipt import Receipt, versions
 from medvox.encode.text import TextTokenizer
-from medvox.errors import InputError, ParseError, UsageError
+from medvox.errors import CheckError, InputError, ParseError, UsageError
 from medvox.models.domain import Domain
 from medvox.models.engine import Engine, Generation, Prefix
 from medvox.models.weights import load_vlm, read_config, weights_hash
 from medvox.parse.boxes import parse_boxes
 from medvox.parse.choice import YES_NO, parse_label, probabilities
+from medvox.parse.faithful import changed_risks
+from medvox.parse.markup import UNKNOWN
 from medvox.parse.text import ModelText, split_text
 from medvox.report.ct_figures import NO_TRUTH, Truth, ct_figures
 from medvox.report.html import render_report
@@ -37,6 +39,12 @@ from medvox.types import Flag, Progress, no_progress, to_json
 
 FINAL_MARK = "Final Answer:"
 UNSURE_BELOW = 0.7
+HEARD_FROM = (
+    0.6  # a spoken question is asked from this confidence on; benchmarks/speech_questions.py says what it costs
+)
+TURN_END = "<end_of_turn>\n<start_of_turn>model\n"
+ACCEPTED = "F_QUESTION_ACCEPTED"
+TAKEN_BACK_OR_CORRECTED = {"F_DICTATION_TAKEN_BACK", "F_DICTATION_CORRECTED_RISK"}
 NOT_CT = {"mri": "an MR scan", "xray": "a picture", "slide": "a slide", "page": "a document"}
 
 
@@ -75,7 +83,8 @@ def ask(
     """Answer a question about the CT series at ``path``.
 
     Args:
-        question: the question, or the transcript of a spoken one.
+        question: the question, or the transcript of a spoken one. Its numbers, units, sides and negations reach the
+            model as they were heard; one that was heard unsurely is not asked, unless ``accept_unsure`` was called.
         path: a DICOM file, a folder or zip that holds the series, or a NIfTI file.
         model: name or folder of the vision-language model; the small one that ships when None.
         series: key of the series, needed when the folder holds several.
@@ -86,6 +95,8 @@ def ask(
 
     Raises:
         UsageError: no question, no images, or a choice between series is needed.
+        CheckError: a spoken question is unsure (``E_QUESTION_UNSURE``), or would not be asked as it was heard
+            (``E_QUESTION_CHANGED``).
         InputError: the series cannot be read safely, or it is no CT (``E_ASK_KIND``).
         SetupError: the model is missing.
         BudgetError: the prompt does not fit the model's context.
@@ -93,6 +104,7 @@ def ask(
     """
     if path is None:
         raise UsageError("no image was given", fix="Name the folder of a CT series.", code="E_NO_IMAGE")
+    _question_text(question)  # refused before anything is read
     watch = Stopwatch()
     with watch.stage("read"), unpacked(path) as root:
         material = look(root, Wanted(series=series, modality=modality), progress)
@@ -124,7 +136,10 @@ def ask_volume(
     with watch.stage("prepare"):
         images = prepare_ct(volume, CT_MEDGEMMA_1_5, size=loaded.image_size, progress=progress)
         tokens_per_image = loaded.engine.model.config.mm_tokens_per_image
-        prompt = build_prompt(loaded.tokenizer, ct_question(text, len(images.used)), tokens_per_image)
+        parts = ct_question(text, len(images.used))
+        prompt = build_prompt(loaded.tokenizer, parts, tokens_per_image)
+        if isinstance(question, Transcript):
+            _check_prompt(prompt, parts, loaded.tokenizer)
     asked = Asked(question=text, volume=volume, reason=reason, loaded=loaded, images=images, prompt=prompt)
     prefix = loaded.engine.prefill(prompt.token_ids, LazyPixels(images.images), progress=progress)
     generation = loaded.engine.generate(prefix, max_new_tokens=max_new_tokens)
@@ -144,6 +159,25 @@ def ask_volume(
         transcript=transcript,
         receipt=_receipt(asked, transcript, generation, raw_text, watch).as_dict(),
     )
+
+
+def accept_unsure(transcript: Transcript) -> Transcript:
+    """The transcript for ``ask`` after its user has read it and stands by it, however unsurely it was heard.
+
+    Where that makes a difference, a flag says so in the answer.
+    """
+    confidence = question_confidence(transcript)
+    if confidence >= HEARD_FROM:
+        return transcript
+    text = f"the question was heard with a confidence of {confidence:.2f}, below {HEARD_FROM}, and its user accepted it"
+    return replace(transcript, flags=(*transcript.flags, Flag(code=ACCEPTED, text=text)))
+
+
+def question_confidence(transcript: Transcript) -> float:
+    """How surely a question was heard, 0 to 1: its least sure word, for one wrong word makes another question."""
+    if UNKNOWN in transcript.raw_text:
+        return 0.0
+    return min((word.confidence for word in transcript.words), default=0.0)
 
 
 def write_report(path: Path, answer: Answer, volume: Volume, truth: Truth = NO_TRUTH) -> None:
@@ -209,10 +243,50 @@ class Parsed:
 
 
 def _question_text(question: str | Transcript) -> str:
+    """The text of a question that may be asked."""
+    spoken = isinstance(question, Transcript)
     text = question.text if isinstance(question, Transcript) else question
     if not text.strip():
-        raise UsageError("the question is empty", fix="Ask something about the scan.", code="E_QUESTION_EMPTY")
+        fix = "Speak it again, closer to the microphone." if spoken else "Ask something about the scan."
+        raise UsageError("the question is empty", fix=fix, code="E_QUESTION_EMPTY")
+    if isinstance(question, Transcript):
+        _check_heard(question)
     return text.strip()
+
+
+def _check_heard(spoken: Transcript) -> None:
+    """That a spoken question was heard surely enough, and is asked as it was heard. The error quotes none of it."""
+    codes = {flag.code for flag in spoken.flags}
+    confidence = question_confidence(spoken)
+    if confidence < HEARD_FROM and ACCEPTED not in codes:
+        unsure = [(place, word) for place, word in enumerate(spoken.words, 1) if word.confidence < HEARD_FROM]
+        places = ", ".join(f"{place} at {word.start_s:.1f} s" for place, word in unsure)
+        raise CheckError(
+            f"the spoken question was heard with a confidence of {confidence:.2f}, below {HEARD_FROM}"
+            + (f"; unsure are its words {places}" if places else ""),
+            fix="Read what was heard; if it is right, ask again with --yes (accept_unsure in Python). "
+            "Else say it again or type it.",
+            code="E_QUESTION_UNSURE",
+        )
+    explained = codes & TAKEN_BACK_OR_CORRECTED  # then what is left was compared when it was written
+    changed = () if explained else changed_risks(spoken.raw_text, spoken.text)
+    if changed or "F_DICTATION_CHANGED" in codes:
+        raise CheckError(
+            "the question would not be asked as it was heard: "
+            f"{', '.join(changed) or 'a number, unit, side or negation'} differs in writing",
+            fix="Type the question.",
+            code="E_QUESTION_CHANGED",
+        )
+
+
+def _check_prompt(prompt: Prompt, parts: Sequence[Part], tokenizer: TextTokenizer) -> None:
+    """That the token ids say the question letter by letter."""
+    if not tokenizer.decode(prompt.token_ids).endswith(f"{parts[-1]}{TURN_END}"):
+        raise CheckError(
+            "the model's tokenizer cannot write the question as it is",
+            fix="Ask without unusual letters.",
+            code="E_QUESTION_CHANGED",
+        )
 
 
 def _parse(raw_text: str, asked: Asked) -> Parsed:

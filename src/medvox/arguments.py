@@ -96,7 +96,8 @@ def _add_ask(command: argparse.ArgumentParser) -> None:
         help="the question, then a DICOM file, folder or zip, or a NIfTI file",
     )
     command.add_argument("--speech", metavar="FILE", type=Path, help="a recording of the question, instead of QUESTION")
-    command.add_argument("--speech-model", metavar="NAME", help="the model that recognises --speech")
+    command.add_argument("--speech-model", metavar="NAME", help="what recognises --speech, as --model of transcribe")
+    command.add_argument("--yes", action="store_true", help="ask a spoken question even if it was heard unsurely")
     command.add_argument("--series", metavar="UID", help="the series to use when PATH holds several")
     command.add_argument("--modality", choices=["CT"], help="what a NIfTI file holds; it does not say so itself")
     command.add_argument("--model", metavar="NAME", help="a name from `medvox models list`, or a model folder")

@@ -26,8 +26,10 @@ from medvox.terminal import (
     print_difference,
     print_error,
     print_found,
+    print_heard,
     print_json,
     print_notes,
+    print_notice,
     print_plan,
     print_transcript,
 )
@@ -44,12 +46,19 @@ def run_ask(args: argparse.Namespace, progress: ProgressBar) -> int:
     """``medvox ask``: prints one Answer."""
     question: str | Transcript
     question, path = _question_and_path(args.words, spoken=args.speech is not None)
-    from medvox.answer import ask
+    from medvox.answer import accept_unsure, ask
 
     if args.speech:
-        from medvox.dictate import transcribe
+        from medvox.dictate import load_recogniser, transcribe
 
-        question = transcribe(args.speech, args.speech_model, progress=progress)
+        recogniser = load_recogniser(args.speech_model)
+        print_notice(recogniser)
+        heard = transcribe(args.speech, recogniser, progress=progress)
+        progress.clear()
+        print_heard(heard)
+        question = accept_unsure(heard) if args.yes else heard
+    elif args.yes:
+        raise UsageError("--yes is for spoken questions", fix="leave it out, or give --speech")
     answer = ask(
         question,
         path,

@@ -6,6 +6,9 @@ text. The exit code that the command line returns belongs to the branch of the e
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 
 class MedvoxError(Exception):
     """An error with a stable code and a fix.
@@ -25,6 +28,10 @@ class MedvoxError(Exception):
         self.message = message
         self.fix = fix
         self.code = code or self.default_code
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """How the error travels between processes; its fix and code go with it."""
+        return partial(type(self), fix=self.fix, code=self.code), (self.message,)
 
     def as_dict(self) -> dict[str, str]:
         """The error as the contract's JSON object."""

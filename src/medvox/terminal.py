@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from medvox.types import Flag
 
 BAR_WIDTH = 24
+UNSURE_BELOW = 0.6  # words of a spoken question below this confidence are shown; see answer.HEARD_FROM
 
 
 class ProgressBar:
@@ -53,8 +54,6 @@ class ProgressBar:
 
 def print_answer(answer: Answer) -> None:
     """An answer: what was heard, the text, the label with its probability, the boxes, the notes."""
-    if answer.transcript is not None:
-        print(f"heard: {answer.transcript.text}")
     print(answer.answer)
     if answer.label is not None:
         sure = "" if answer.probability is None else f"  (probability {answer.probability:.2f})"
@@ -62,6 +61,22 @@ def print_answer(answer: Answer) -> None:
     for box in answer.boxes:
         print(f"box: {box.label} on {box.image} at {', '.join(f'{edge:.0f}' for edge in box.box_xyxy)}")
     print_flags(answer.flags)
+
+
+def print_notice(recogniser: object) -> None:
+    """What must be known before a recogniser hears anything, such as that the recording leaves this machine."""
+    notice = getattr(recogniser, "notice", "")
+    if notice:
+        print(f"note: {notice}", file=sys.stderr)
+
+
+def print_heard(transcript: Transcript) -> None:
+    """A spoken question as it was heard, on stderr, with the words that were heard least surely."""
+    print(f"heard: {transcript.text}", file=sys.stderr)
+    unsure = [word for word in transcript.words if word.confidence < UNSURE_BELOW]
+    if unsure:
+        shown = ", ".join(f"{word.word} ({word.confidence:.2f} at {word.start_s:.1f} s)" for word in unsure)
+        print(f"unsure: {shown}", file=sys.stderr)
 
 
 def print_demo(summary: dict[str, Any]) -> None:

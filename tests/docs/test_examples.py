@@ -31,6 +31,12 @@ def test_transcribe() -> None:
     assert len(printed.splitlines()) > 1
 
 
+def test_ask_by_voice() -> None:
+    printed = run_example("ask_by_voice.py", SAMPLES / "question.wav", SAMPLES / "ct_abdomen")
+    assert "heard:" in printed
+    assert "answer:" in printed
+
+
 def test_prepare(tmp_path: Path) -> None:
     printed = run_example("prepare.py", SAMPLES / "ct_abdomen", tmp_path / "out")
     assert "pictures:" in printed
