@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,8 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from medvox.catalog import DEFAULT_ASR, WEIGHTS
+from medvox.data.limits import DEFAULT_LIMITS
 from medvox.dictate import Decoding, learn_lm, transcribe
 from medvox.errors import InputError, ModelError, SetupError, UsageError
+from medvox.models.listening import rows_of
 from medvox.models.speech_model import SpeechModel, load_speech_model
 
 QUESTION = Path(__file__).parents[1] / "src" / "medvox" / "samples" / "question.wav"
@@ -46,7 +49,7 @@ class Fixed(nn.Module):
         self.token, self.value = token, value
 
     def forward(self, features: Tensor) -> Tensor:
-        logits = torch.zeros(1, len(features[0]) // 4, len(PIECES))
+        logits = torch.zeros(1, rows_of(features.shape[1]), len(PIECES))
         logits[..., self.token] = self.value
         return logits
 
@@ -149,16 +152,17 @@ def test_a_tone_is_no_speech(tmp_path: Path) -> None:
     assert [flag.code for flag in transcript.flags] == ["F_NO_SPEECH"]
 
 
-def test_nothing_heard_in_speech_is_an_error(tmp_path: Path) -> None:
-    path = write(tmp_path / "speech.wav", syllables(2))
+@pytest.mark.parametrize("method", ["greedy", "beam.tuned"])
+def test_nothing_heard_in_speech_is_an_error(method: str) -> None:
     with pytest.raises(ModelError) as caught:
-        transcribe(path, model_of(Fixed(token=0)))
+        transcribe(QUESTION, model_of(Fixed(token=0)), decoding=Decoding(method=method))
     assert caught.value.code == "E_TRANSCRIPT_EMPTY"
 
 
-def test_the_question_counts_as_speech() -> None:
-    with pytest.raises(ModelError):
-        transcribe(QUESTION, model_of(Fixed(token=0)))
+def test_clatter_without_a_voice_is_no_error(tmp_path: Path) -> None:
+    path = write(tmp_path / "clatter.wav", syllables(2))
+    transcript = transcribe(path, model_of(Fixed(token=0)))
+    assert [flag.code for flag in transcript.flags] == ["F_NO_SPEECH"]
 
 
 def test_numbers_that_are_not_finite(tmp_path: Path) -> None:
@@ -168,10 +172,21 @@ def test_numbers_that_are_not_finite(tmp_path: Path) -> None:
     assert caught.value.code == "E_MODEL_NOT_FINITE"
 
 
-def test_unsure_words_are_flagged(tmp_path: Path) -> None:
-    path = write(tmp_path / "speech.wav", syllables(2))
-    transcript = transcribe(path, model_of(Fixed(token=5, value=1.0)))
+def test_unsure_words_are_flagged() -> None:
+    even = math.log(len(PIECES) - 1)  # one word has as much as all others
+    transcript = transcribe(QUESTION, model_of(Fixed(token=5, value=even)))
     assert [flag.code for flag in transcript.flags] == ["F_TRANSCRIPT_UNSURE"]
+    assert transcript.confidence == transcript.words[0].confidence < 0.6
+
+
+def test_the_shipped_model_is_sure_of_the_question(shipped: SpeechModel) -> None:
+    assert (transcribe(QUESTION, shipped).confidence or 0.0) > 0.9
+
+
+def test_other_texts_come_where_they_are_asked_for(shipped: SpeechModel) -> None:
+    transcript = transcribe(QUESTION, shipped, decoding=Decoding(method="beam.tuned", nbest=3))
+    assert len(transcript.alternatives) == 2
+    assert transcript.raw_text not in transcript.alternatives
 
 
 def test_less_sound_than_the_network_needs(tmp_path: Path) -> None:
@@ -205,8 +220,7 @@ class Torn(nn.Module):
         self.ids = ids
 
     def forward(self, features: Tensor) -> Tensor:
-        frames = ((features.shape[1] - 5) // 2 + 1 - 5) // 2 + 1
-        logits = torch.full((1, frames, self.config.vocab_size), -20.0)
+        logits = torch.full((1, rows_of(features.shape[1]), self.config.vocab_size), -20.0)
         logits[..., 0] = 0.0
         for number, (one, other) in enumerate(zip(*self.ids, strict=True)):
             place = 2 + 3 * number
@@ -235,21 +249,19 @@ def words(shipped: SpeechModel) -> tuple[str, str]:
 
 def test_a_hot_word_wins_a_close_race(shipped: SpeechModel, words: tuple[str, str], tmp_path: Path) -> None:
     one, other = words
-    path = write(tmp_path / "a.wav", syllables(2.0))
     (tmp_path / "hot.txt").write_text(f"{other}\t10\n")
     model = torn_between(one, other, shipped)
-    assert transcribe(path, model).raw_text == one
-    assert transcribe(path, model, decoding=Decoding(hotwords=tmp_path / "hot.txt")).raw_text == other
+    assert transcribe(QUESTION, model).raw_text == one
+    assert transcribe(QUESTION, model, decoding=Decoding(hotwords=tmp_path / "hot.txt")).raw_text == other
 
 
 def test_a_learned_text_wins_a_close_race(shipped: SpeechModel, words: tuple[str, str], tmp_path: Path) -> None:
     one, other = words
-    path = write(tmp_path / "a.wav", syllables(2.0))
     (tmp_path / "texts.txt").write_text(f"{other}\n" * 20)
     counts = learn_lm([tmp_path / "texts.txt"], tmp_path / "a.lm", model=shipped, order=3)
     model = torn_between(one, other, shipped)
     assert counts == {"lines": 20, "left_out": 0}
-    assert transcribe(path, model, decoding=Decoding(lm=tmp_path / "a.lm")).raw_text == other
+    assert transcribe(QUESTION, model, decoding=Decoding(lm=tmp_path / "a.lm")).raw_text == other
 
 
 def test_a_beam_without_anything_to_favour_hears_what_greedy_hears(shipped: SpeechModel) -> None:
@@ -282,3 +294,28 @@ def test_a_decoding_that_nobody_knows(shipped: SpeechModel) -> None:
     with pytest.raises(UsageError) as caught:
         transcribe(QUESTION, shipped, decoding=Decoding(method="lattice"))
     assert caught.value.code == "E_DECODING"
+
+
+def test_a_long_recording_that_was_interrupted_goes_on(
+    shipped: SpeechModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEDVOX_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(
+        "medvox.data.recording.read_recording.__kwdefaults__", {"kept_s": 1.0, "limits": DEFAULT_LIMITS}
+    )
+    sound, _ = soundfile.read(QUESTION)
+    path = write(tmp_path / "long.wav", np.tile(np.concatenate([sound, np.zeros(8000)]), 12))
+    whole = transcribe(path, shipped)
+
+    def stop(what: str, done: int, total: int) -> None:
+        if what == "recognising speech" and done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        transcribe(path, shipped, progress=stop)
+    assert len(list((tmp_path / "cache" / "unfinished").iterdir())) == 1
+    seen: list[int] = []
+    again = transcribe(path, shipped, progress=lambda what, done, total: seen.append(done))
+    assert again.words == whole.words
+    assert min(seen) > 1
+    assert list((tmp_path / "cache" / "unfinished").iterdir()) == []

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,34 +17,33 @@ import numpy as np
 from medvox.catalog import DEFAULT_ASR, resolve_model
 from medvox.data.phrases import read_phrases
 from medvox.data.record import read_record
+from medvox.data.recording import Recording, read_recording
 from medvox.data.results import Transcript, Word
-from medvox.data.utterance import Utterance, read_utterance
+from medvox.data.unfinished import Rows, UnfinishedRows, cache_folder, unfinished_rows
 from medvox.encode.batch import to_features
-from medvox.encode.speech import HOP_SAMPLES, SAMPLE_RATE_HZ, log_mel
-from medvox.encode.voice import speech_segments
+from medvox.encode.long_speech import FEWEST_FRAMES, FeatureWindows
+from medvox.encode.speech import HOP_SAMPLES, SAMPLE_RATE_HZ, frame_count, log_mel
+from medvox.encode.voice import Activity, Segment, voice_activity
 from medvox.errors import InputError, ModelError, UsageError
 from medvox.models.arpa import open_lm
+from medvox.models.confidence import overall
 from medvox.models.hotwords import HotPhrase, HotWords
 from medvox.models.kneser_ney import build_lm
-from medvox.models.listening import logits_of
+from medvox.models.listening import STRIDE, logits_stream, plan, rows_of, silence_row
 from medvox.models.ngram import save_lm
+from medvox.models.noise_gate import spoken_tokens
 from medvox.models.openai_speech import OpenAiSpeech, server_at
 from medvox.models.recogniser import Recogniser
-from medvox.models.speech_model import (
-    Decode,
-    SpeechModel,
-    decoder_of,
-    load_speech_model,
-    spellings,
-)
+from medvox.models.speech_model import SpeechModel, TokenDecoder, decoder_of, load_speech_model, spellings
 from medvox.models.whisper_speech import load_whisper
+from medvox.parse.commands import DEFAULT_WRITING, WritingSettings
 from medvox.parse.transcript import format_text, raw_text, words_from_tokens
-from medvox.types import Features, Flag, Progress, no_progress
+from medvox.types import Flag, Progress, no_progress
 
 UNSURE_BELOW = 0.6
 NO_SPEECH = Flag(code="F_NO_SPEECH", text="no speech was heard in the recording")
 FRAMES_A_S = SAMPLE_RATE_HZ / HOP_SAMPLES
-SPEECH_RANGE_DB = 12.0  # speech has pauses and syllables; a tone or a fan keeps its level
+SPEECH_S = 0.3  # so much speech must give a word
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,11 +55,13 @@ class Decoding:
             is a language model (the given one, or the one that came with the model) or a hot word, else greedy.
         lm: a language model over the model's tokens: ARPA (also .gz, .xz) or what ``learn_lm`` wrote.
         hotwords: a file of phrases to favour.
+        nbest: texts to give, the best among them, at most 8.
     """
 
     method: str = ""
     lm: Path | None = None
     hotwords: Path | None = None
+    nbest: int = 1
 
 
 DEFAULT_DECODING = Decoding()
@@ -67,17 +69,21 @@ DEFAULT_DECODING = Decoding()
 
 def transcribe(
     path: Path | str,
-    model: SpeechModel | Recogniser | Path | str | None = None,
+    model: SpeechModel | Recogniser | TokenDecoder | Path | str | None = None,
     *,
     decoding: Decoding = DEFAULT_DECODING,
+    writing: WritingSettings = DEFAULT_WRITING,
     progress: Progress = no_progress,
 ) -> Transcript:
     """Recognises the speech in a sound file.
 
+    A recording of more than 15 minutes that was interrupted goes on where it stopped.
+
     Args:
         path: WAV, FLAC, OGG or MP3; any rate, any number of channels.
-        model: from ``load_recogniser``, or what it takes.
+        model: from ``load_recogniser``, or what it takes; or from ``open_decoder``, then ``decoding`` says no more.
         decoding: how tokens are chosen; by medvox's own recogniser only.
+        writing: how the words are written.
         progress: told about chunks of long recordings.
 
     Raises:
@@ -87,24 +93,30 @@ def transcribe(
         ModelError: the model gave unusable numbers, or nothing at all for speech.
     """
     start = time.perf_counter()
-    utterance = read_utterance(Path(path))
+    recording = read_recording(Path(path))
     if model is None or isinstance(model, Path | str):
         model = load_recogniser(model)
     if isinstance(model, SpeechModel):
-        words, flags = _hear(model, utterance, decoding, progress)
+        model = open_decoder(model, decoding)
+    alternatives: tuple[str, ...] = ()
+    if isinstance(model, TokenDecoder):
+        words, flags, alternatives = _hear(recording, model, decoding.nbest, progress)
+        model = model.model
     else:
-        words, flags = _hear_elsewhere(model, utterance, decoding, progress)
-    raw = raw_text(words)
-    written = format_text(raw)
+        words, flags = _hear_elsewhere(recording, model, decoding, progress)
+    written = format_text(words, settings=writing)
     return Transcript(
-        file=utterance.source.name,
+        file=recording.source.name,
         text=written.text,
-        raw_text=raw,
+        raw_text=raw_text(words),
         words=words,
-        duration_s=utterance.duration_s,
+        duration_s=recording.duration_s,
         model=model.name,
-        flags=(*utterance.flags, *flags, *_unsure(words), *written.flags),
-        file_sha256=utterance.source.sha256,
+        flags=(*recording.flags, *flags, *_unsure(words), *written.flags),
+        risks=written.risks,
+        alternatives=alternatives,
+        confidence=overall([word.confidence for word in words]) if words else None,
+        file_sha256=recording.source.sha256,
         model_sha256=model.sha256,
         seconds=time.perf_counter() - start,
     )
@@ -130,20 +142,71 @@ def load_recogniser(model: Path | str | None = None) -> SpeechModel | Recogniser
 
 
 def _hear(
-    model: SpeechModel, utterance: Utterance, decoding: Decoding, progress: Progress
-) -> tuple[tuple[Word, ...], list[Flag]]:
-    features = log_mel(utterance.samples)
-    found = speech_segments(utterance.samples)  # long recordings are cut in pauses
-    speech = [(round(part.start_s * FRAMES_A_S), round(part.end_s * FRAMES_A_S)) for part in found]
-    logits = logits_of(model.network, to_features(features), speech=speech, progress=progress)
-    hypotheses = _decode(model, decoding)(logits)
-    words = words_from_tokens(hypotheses[0].tokens, model.pieces)
-    words = tuple(replace(word, end_s=min(word.end_s, round(utterance.duration_s, 2))) for word in words)
-    return words, _flags(words, features)
+    recording: Recording, decoder: TokenDecoder, nbest: int, progress: Progress
+) -> tuple[tuple[Word, ...], list[Flag], tuple[str, ...]]:
+    """Words, flags and other raw texts, from the product's own recogniser.
+
+    Raises:
+        ModelError: there is speech, and no word was heard.
+    """
+    model, activity = decoder.model, voice_activity(recording.blocks())
+    rows = to_features(_rows(recording, model, activity, progress))
+    best, *others = decoder(rows)
+    spoken = spoken_tokens(best.tokens, [(first // STRIDE, last // STRIDE) for first, last in _frames(activity.speech)])
+    words = tuple(
+        replace(word, end_s=min(word.end_s, round(recording.duration_s, 2)))
+        for word in words_from_tokens(decoder.judged(spoken.tokens, rows), model.pieces)
+    )
+    if not words and sum(part.end_s - part.start_s for part in activity.speech) >= SPEECH_S:
+        raise ModelError(
+            "the speech model heard no word although the recording holds speech",
+            fix="record closer to the microphone, or use another speech model",
+            code="E_TRANSCRIPT_EMPTY",
+        )
+    flags = [] if words else [NO_SPEECH]
+    if spoken.unclear:
+        text = f"{spoken.unclear} passages sound like speech, but no word of them is sure; they were left out"
+        flags.append(Flag(code="F_SPEECH_UNCLEAR", text=text))
+    found = dict.fromkeys(raw_text(words_from_tokens(other.tokens, model.pieces)) for other in others)
+    found.pop(raw_text(words), None)
+    return words, flags, tuple(found)[: nbest - 1]
+
+
+def _rows(recording: Recording, model: SpeechModel, activity: Activity, progress: Progress) -> Rows:
+    """Log-probabilities (T, V); of a long recording they are kept as they come, should the work be interrupted."""
+    frames = frame_count(recording.samples)
+    if frames < FEWEST_FRAMES:
+        log_mel(np.concatenate(list(recording.blocks())))  # says that it is too short
+    windows = plan(frames, speech=_frames(activity.speech), stirring=_frames(activity.stirring))
+    features = FeatureWindows(recording.blocks())
+    pieces = len(model.pieces)
+    silence = silence_row(pieces, model.blank)
+    work = f"{recording.source.sha256} {model.sha256} {type(model.network).__name__} {windows}"
+    with ExitStack() as held:
+        if recording.kept is None:
+            found = held.enter_context(unfinished_rows(work, (rows_of(frames), pieces), cache_folder()))
+        else:
+            found = UnfinishedRows((rows_of(frames), pieces))
+        parts = logits_stream(
+            model.network,
+            lambda first, last: to_features(features(first, last)),
+            windows,
+            silence=silence,
+            done=found.done,
+            progress=progress,
+        )
+        for part in parts:
+            found.add(part.numpy())
+        return found.rows
+
+
+def _frames(segments: Sequence[Segment]) -> list[tuple[int, int]]:
+    """Segments in feature frames."""
+    return [(round(part.start_s * FRAMES_A_S), round(part.end_s * FRAMES_A_S)) for part in segments]
 
 
 def _hear_elsewhere(
-    model: Recogniser, utterance: Utterance, decoding: Decoding, progress: Progress
+    recording: Recording, model: Recogniser, decoding: Decoding, progress: Progress
 ) -> tuple[tuple[Word, ...], list[Flag]]:
     """The words of a server or of Whisper; 0 is the confidence where they give none, and a flag says so."""
     if decoding != DEFAULT_DECODING:
@@ -152,8 +215,8 @@ def _hear_elsewhere(
             fix="leave out --lm, --hotwords and --decoding, or use a model in the hub's layout",
             code="E_DECODING",
         )
-    speech = [(part.start_s, part.end_s) for part in speech_segments(utterance.samples)]
-    heard = model.hear(utterance.samples, speech=speech, progress=progress)
+    speech = [(part.start_s, part.end_s) for part in voice_activity(recording.blocks()).speech]
+    heard = model.hear(np.concatenate(list(recording.blocks())), speech=speech, progress=progress)
     words = tuple(
         Word(word=word.text, start_s=word.start_s, end_s=word.end_s, confidence=word.confidence or 0.0)
         for word in heard.words
@@ -190,7 +253,13 @@ def learn_lm(
     return {"lines": len(sentences), "left_out": len(lines) - len(sentences)}
 
 
-def _decode(model: SpeechModel, decoding: Decoding) -> Decode:
+def open_decoder(model: SpeechModel, decoding: Decoding = DEFAULT_DECODING) -> TokenDecoder:
+    """How a model is decoded, with the files that it takes.
+
+    Raises:
+        InputError: a file is missing or unreadable.
+        UsageError: the decoding does not fit the model.
+    """
     lm = open_lm(decoding.lm, model.pieces) if decoding.lm else None
     hotwords = _hot_words(decoding.hotwords, model) if decoding.hotwords else None
     return decoder_of(model, decoding.method, lm=lm, hotwords=hotwords)
@@ -202,25 +271,6 @@ def _hot_words(path: Path, model: SpeechModel) -> HotWords:
         for phrase in read_phrases(path)
     )
     return HotWords(phrases, model.pieces)
-
-
-def _flags(words: tuple[Word, ...], features: Features) -> list[Flag]:
-    """Flags of the recognition.
-
-    Raises:
-        ModelError: no word, although the level moves as it does in speech.
-    """
-    if not words:
-        level_db = 10 * np.log10(np.exp(features).sum(axis=1))
-        low, high = np.percentile(level_db, [15, 95])
-        if high - low > SPEECH_RANGE_DB and len(features) * HOP_SAMPLES > SAMPLE_RATE_HZ // 2:
-            raise ModelError(
-                "the speech model heard no word although the recording sounds like speech",
-                fix="record closer to the microphone, or use another speech model",
-                code="E_TRANSCRIPT_EMPTY",
-            )
-        return [NO_SPEECH]
-    return []
 
 
 def _unsure(words: Sequence[Word]) -> list[Flag]:

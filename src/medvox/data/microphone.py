@@ -48,4 +48,4 @@ def microphone_blocks() -> Iterator[Samples]:
 
 
 def _silent(problem: str) -> SetupError:
-    return SetupError(problem, fix=f"pip install sounddevice, or use a recorder: {PIPE}", code="E_MICROPHONE")
+    return SetupError(problem, fix=f"pip install 'medvox[microphone]', or use a recorder: {PIPE}", code="E_MICROPHONE")

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,7 @@ from medvox.types import Progress, no_progress
 STRIDE = 4
 FIRST_ROW_FRAMES = 13  # what the first row of the subsampled encoder sees
 NEVER = -30.0  # natural logarithm of next to nothing
+PAUSE_ROWS = 25  # 1 s without a token: what was said before and after it is decoded apart
 AGREEMENT_ROWS = 11  # 0.44 s: two windows must hear the same around the row where they are joined
 
 Spans = Sequence[tuple[int, int]]
@@ -171,6 +173,22 @@ def plan(frames: int, chunking: Chunking = SEAMLESS, speech: Spans = (), stirrin
 def rows_of(frames: int) -> int:
     """Rows of the network's output for so many feature frames."""
     return max(0, (frames - FIRST_ROW_FRAMES) // STRIDE + 1)
+
+
+def stretches(rows: Tensor, blank: int, *, least: int = 1500) -> list[tuple[int, int]]:
+    """Rows (first, end) that may be decoded by themselves, so that searching hours takes the memory of minutes.
+
+    Args:
+        rows: (T, V) log-probabilities of a recording.
+        blank: id of the token for nothing.
+        least: rows of each stretch but the last; it ends in the first pause after them.
+    """
+    spoken = [0, *(rows.argmax(dim=-1) != blank).nonzero().flatten().tolist()]
+    cuts = [0]
+    for before, after in pairwise(spoken):
+        if after - before > PAUSE_ROWS and (before + after) // 2 - cuts[-1] >= least:
+            cuts.append((before + after) // 2)
+    return list(pairwise([*cuts, len(rows)]))
 
 
 def silence_row(tokens: int, blank: int) -> Tensor:

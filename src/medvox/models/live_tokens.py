@@ -16,7 +16,7 @@ from torch import Tensor
 from medvox.models.ctc import DecodedToken
 from medvox.models.live import Heard
 from medvox.models.noise_gate import spoken_tokens
-from medvox.models.speech_model import Decode
+from medvox.models.speech_model import Decode, TokenDecoder
 
 EVER = 2**62
 
@@ -48,7 +48,7 @@ class LiveTokens:
         """Starts an utterance.
 
         Args:
-            decode: how rows become tokens.
+            decode: how rows become tokens; a ``TokenDecoder`` also judges them.
             blank: id of the token for nothing.
             starts: ids of the tokens that start a word.
             phrasing: where phrases end.
@@ -86,9 +86,12 @@ class LiveTokens:
             return ()
         spoken = spoken_tokens(self._decode(rows)[0].tokens, [(0, EVER)])
         self.unclear += spoken.unclear * count
+        tokens = spoken.tokens
+        if isinstance(self._decode, TokenDecoder):
+            tokens = self._decode.judged(tokens, rows)
         return tuple(
             replace(token, first_frame=token.first_frame + self._first, last_frame=token.last_frame + self._first)
-            for token in spoken.tokens
+            for token in tokens
         )
 
     def _cut(self, rows: Tensor) -> int:

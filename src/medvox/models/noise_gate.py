@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from medvox.models.ctc import DecodedToken
 
 PAUSE_ROWS = 12  # 0.5 s
-SURE_OF_NOTHING = 0.35  # mean posterior of the tokens of a phrase
+SURE_OF_NOTHING = 0.35  # mean sureness of the tokens of a phrase
 SURE, FEWEST_SURE = 0.8, 3  # and that of so many tokens at least
 
 
@@ -30,7 +30,7 @@ def spoken_tokens(tokens: Sequence[DecodedToken], speech: Sequence[tuple[int, in
     """Leaves out what was no speech.
 
     Args:
-        tokens: of a recording, with posteriors as the network gave them.
+        tokens: of a recording, with how sure each is (0 to 1).
         speech: (first, last) rows of stretches where someone speaks, in order.
     """
     kept: list[DecodedToken] = []
@@ -60,5 +60,5 @@ def phrases(tokens: Sequence[DecodedToken]) -> list[list[DecodedToken]]:
 
 
 def sureness(phrase: Sequence[DecodedToken]) -> float:
-    """Mean posterior of the tokens of a phrase."""
+    """Mean sureness of the tokens of a phrase."""
     return sum(token.probability for token in phrase) / len(phrase)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tokenizers import Tokenizer
@@ -18,7 +18,7 @@ from medvox.models.arpa import open_lm
 from medvox.models.beam import BEAM_MEDASR, BEAM_TUNED, Decoder, Hypothesis
 from medvox.models.confidence import UNFITTED, Calibration, judged, read_calibrations
 from medvox.models.conformer import LasrForCTC
-from medvox.models.ctc import greedy, log_probabilities
+from medvox.models.ctc import DecodedToken, greedy, log_probabilities
 from medvox.models.hotwords import HotWords
 from medvox.models.ngram import NgramLm
 from medvox.models.weights import load_speech, weights_hash
@@ -100,10 +100,35 @@ def load_speech_model(folder: Path) -> SpeechModel:
     )
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TokenDecoder:
+    """How a model's log-probabilities (T, V) become hypotheses, the best first.
+
+    Attributes:
+        model: the model.
+        search: None for the best token of each frame.
+    """
+
+    model: SpeechModel
+    search: Decoder | None
+
+    def __call__(self, rows: Tensor) -> list[Hypothesis]:
+        """The hypotheses; their tokens carry mean posteriors."""
+        if self.search is None:
+            return [_best_of_each_frame(rows, self.model.blank)]
+        return self.search.decode(log_probabilities(rows))
+
+    def judged(self, tokens: Sequence[DecodedToken], rows: Tensor) -> tuple[DecodedToken, ...]:
+        """Tokens that were decoded from the rows, each with the chance that its word is right."""
+        mode = "greedy" if self.search is None else "beam" if self.search.lm is None else "lm"
+        calibration = self.model.calibrations.get(mode, UNFITTED)
+        return tuple(judged(tokens, log_probabilities(rows), self.model.pieces, calibration))
+
+
 def decoder_of(
     model: SpeechModel, method: str = "", *, lm: NgramLm | None = None, hotwords: HotWords | None = None
-) -> Decode:
-    """How a model's log-probabilities become hypotheses; tokens of the best carry the chance that their word is right.
+) -> TokenDecoder:
+    """How a model is decoded.
 
     Args:
         model: the model; its own language model is used where a search is made and no other is given.
@@ -124,14 +149,10 @@ def decoder_of(
         )
     lm = lm or model.lm
     if method == BEST_OF_EACH_FRAME or (not method and lm is None and hotwords is None):
-        return lambda rows: [_judged(_best_of_each_frame(rows, model.blank), rows, model, BEST_OF_EACH_FRAME)]
-    search = Decoder(blank=model.blank, lm=lm, hotwords=hotwords, settings=SEARCHES.get(method, BEAM_TUNED))
-
-    def decode(rows: Tensor) -> list[Hypothesis]:
-        best, *others = search.decode(log_probabilities(rows))
-        return [_judged(best, rows, model, "beam" if lm is None else "lm"), *others]
-
-    return decode
+        return TokenDecoder(model=model, search=None)
+    settings = SEARCHES.get(method, BEAM_TUNED)
+    search = Decoder(blank=model.blank, lm=lm, hotwords=hotwords, settings=settings)
+    return TokenDecoder(model=model, search=search)
 
 
 def spellings(text: str) -> list[str]:
@@ -143,8 +164,3 @@ def _best_of_each_frame(rows: Tensor, blank: int) -> Hypothesis:
     tokens = tuple(greedy(rows, blank))
     score = float(rows.amax(dim=-1).sum())
     return Hypothesis(tokens=tokens, acoustic=score, language=0.0, hotwords=0.0, total=score)
-
-
-def _judged(best: Hypothesis, rows: Tensor, model: SpeechModel, mode: str) -> Hypothesis:
-    calibration = model.calibrations.get(mode, UNFITTED)
-    return replace(best, tokens=tuple(judged(best.tokens, log_probabilities(rows), model.pieces, calibration)))
