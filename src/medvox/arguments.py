@@ -65,6 +65,7 @@ def build_parser(runs: Mapping[str, Callable[..., int]]) -> argparse.ArgumentPar
 
     _add_ask(add("ask", "answer a question about a CT series", 'medvox ask "Is there a nodule?" ct/ --json'))
     _add_transcribe(add("transcribe", "turn recorded speech into text", "medvox transcribe a.wav b.flac"))
+    _add_dictate(add("dictate", "write while someone speaks", "medvox dictate --template chest-xray"))
     command = add("inspect", "list what lies at a path and whether it can be used", "medvox inspect ct/")
     command.add_argument("path", metavar="PATH", type=Path, help="a file, a folder or a zip")
     _add_material(add("plan", "say what asking about PATH would cost, before anything runs", "medvox plan ct/"), "plan")
@@ -108,6 +109,34 @@ def _add_ask(command: argparse.ArgumentParser) -> None:
 def _add_transcribe(command: argparse.ArgumentParser) -> None:
     formats = ["txt", "json", "srt", "vtt", "verbose_json"]
     command.add_argument("--format", choices=formats, default="txt", help="default: txt; verbose_json is OpenAI's")
+    command.add_argument("--raw", action="store_true", help="print the words as they were recognised, not formatted")
+    command.add_argument(
+        "--diff", metavar="REF.txt", type=Path, help="show the words that were really said beside those that were heard"
+    )
+    command.add_argument("--nbest", metavar="N", type=_up_to_eight, default=1, help="texts to give in JSON, at most 8")
+    command.add_argument("--jobs", metavar="N", type=_positive, default=1, help="files at once; default: 1")
+    command.add_argument("--out", metavar="DIR", type=Path, help="write a file for each recording here, if not there")
+    command.add_argument("--overwrite", action="store_true", help="with --out: hear again what is there")
+    command.add_argument("files", metavar="FILE", nargs="+", type=Path, help="sound files, or folders of them")
+    _add_hearing(command)
+
+
+def _add_dictate(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "source", metavar="FILE|-", nargs="?", help="a recording, or - for raw 16-bit PCM; without it: the microphone"
+    )
+    command.add_argument("--rate", metavar="HZ", type=_positive, default=16_000, help="of raw PCM; default: 16000")
+    command.add_argument("--pace", choices=["real", "fast"], default="fast", help="of a recording; default: fast")
+    _add_hearing(command)
+
+
+def _add_hearing(command: argparse.ArgumentParser) -> None:
+    """What `transcribe` and `dictate` share."""
+    command.add_argument(
+        "--model",
+        metavar="NAME",
+        help="a name from `medvox models list`, a model folder, openai:URL[#MODEL] or whisper:NAME",
+    )
     methods = ["greedy", "beam.medasr", "beam.tuned"]
     command.add_argument(
         "--decoding",
@@ -117,12 +146,9 @@ def _add_transcribe(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--lm", metavar="FILE", type=Path, help="a language model: ARPA, or from `medvox models lm`")
     command.add_argument("--hotwords", metavar="FILE", type=Path, help="phrases to favour, one a line")
-    command.add_argument("--raw", action="store_true", help="print the words as they were recognised, not formatted")
-    command.add_argument(
-        "--diff", metavar="REF.txt", type=Path, help="show the words that were really said beside those that were heard"
-    )
-    command.add_argument("files", metavar="FILE", nargs="+", type=Path, help="WAV, FLAC, MP3 or OGG")
-    command.add_argument("--model", metavar="NAME", help="a name from `medvox models list`, or a model folder")
+    command.add_argument("--template", metavar="NAME", help="a report to fill in: chest-xray, ct-head ..., or a file")
+    command.add_argument("--auto-texts", metavar="FILE", type=Path, help='what "insert NAME" writes')
+    command.add_argument("--corrections", metavar="FILE", type=Path, help="heard phrases and what to write for them")
 
 
 def _add_material(command: argparse.ArgumentParser, verb: str) -> None:
@@ -186,4 +212,11 @@ def _above_zero(text: str) -> float:
     number = float(text)
     if not 0 < number < float("inf"):
         raise argparse.ArgumentTypeError("must be a number above 0")
+    return number
+
+
+def _up_to_eight(text: str) -> int:
+    number = _positive(text)
+    if number > 8:
+        raise argparse.ArgumentTypeError("must be at most 8")
     return number

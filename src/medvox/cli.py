@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from medvox.arguments import build_parser
 from medvox.errors import MedvoxError, UsageError
 from medvox.terminal import (
+    LiveScreen,
     ProgressBar,
     print_answer,
     print_conversion,
@@ -25,6 +26,7 @@ from medvox.terminal import (
     print_demo,
     print_difference,
     print_error,
+    print_flags,
     print_found,
     print_heard,
     print_json,
@@ -32,11 +34,17 @@ from medvox.terminal import (
     print_notice,
     print_plan,
     print_transcript,
+    print_written,
+    transcript_as,
+    write_whole,
 )
 
 if TYPE_CHECKING:
     from medvox.data.material import Wanted
     from medvox.data.results import Transcript
+    from medvox.dictate import Decoding
+    from medvox.parse.commands import WritingSettings
+    from medvox.types import Flag
 
 EXIT_INTERRUPTED = 130
 NO_VOLUME = {"E_SERIES_KIND", "E_DICOM_NOT_READ"}  # pictures, slides, reports: nothing that could be NIfTI
@@ -78,30 +86,80 @@ def run_ask(args: argparse.Namespace, progress: ProgressBar) -> int:
 
 
 def run_transcribe(args: argparse.Namespace, progress: ProgressBar) -> int:
-    """``medvox transcribe``: prints one Transcript per file; a bad file does not stop the others."""
-    from medvox.dictate import Decoding, transcribe
+    """``medvox transcribe``: prints or writes one Transcript per file; a bad file does not stop the others."""
+    from medvox.recordings import Dictation, find_recordings, transcribe_all
 
-    if args.diff and len(args.files) > 1:
+    files = find_recordings(args.files)
+    if args.diff and len(files) > 1:
         raise UsageError("--diff compares one recording", fix="give one file")
-    decoding = Decoding(method=args.decoding, lm=args.lm, hotwords=args.hotwords)
+    shown = "json" if args.json and not args.out else args.format
+    targets = {file: args.out / f"{name}.{shown.replace('_', '.')}" for file, name in files.items()} if args.out else {}
+    todo = [file for file in files if args.overwrite or file not in targets or not targets[file].exists()]
+    decoding, writing = _hearing(args)
+    dictation = Dictation(model=args.model, decoding=decoding, writing=writing)
     worst = 0
-    for file in args.files:
-        try:
-            transcript = transcribe(file, args.model, decoding=decoding, progress=progress)
-        except MedvoxError as error:
-            if error.exit_code != 3 or len(args.files) == 1:
-                raise
-            progress.clear()
-            worst = error.exit_code
-            print_error(error, as_json=args.json, file=file)
-            continue
+    heard = transcribe_all(todo, dictation, jobs=args.jobs, notice=print_notice, progress=progress) if todo else []
+    for file, outcome in heard:
         progress.clear()
-        if args.diff:
-            print_difference(_text_of(args.diff), transcript.raw_text, as_json=args.json)
+        if isinstance(outcome, MedvoxError):
+            if len(files) == 1:
+                raise outcome
+            worst = max(worst, outcome.exit_code)
+            print_error(outcome, as_json=args.json, file=file)
+        elif file in targets:
+            write_whole(targets[file], transcript_as(outcome, shown, raw=args.raw))
+            print_written(targets[file], outcome, as_json=args.json)
+        elif args.diff:
+            print_difference(_text_of(args.diff), outcome.raw_text, as_json=args.json)
         else:
-            shown = "json" if args.json else args.format
-            print_transcript(transcript, shown, raw=args.raw, title=str(file) if len(args.files) > 1 else "")
+            print_transcript(outcome, shown, raw=args.raw, title=str(file) if len(files) > 1 else "")
+    if len(todo) < len(files):
+        print(f"note: {len(files) - len(todo)} were there already", file=sys.stderr)
     return worst
+
+
+def run_dictate(args: argparse.Namespace, progress: ProgressBar) -> int:
+    """``medvox dictate``: shows words as they are spoken, and prints the whole text at the end."""
+    from medvox.data.live_sound import as_they_come, pcm_blocks, played
+    from medvox.data.microphone import microphone_blocks
+    from medvox.dictate import load_recogniser, open_decoder
+    from medvox.live_dictation import listen
+    from medvox.models.speech_model import SpeechModel
+
+    decoding, writing = _hearing(args)
+    model = load_recogniser(args.model)
+    if not isinstance(model, SpeechModel):
+        raise UsageError(
+            "only models in the hub's layout listen while someone speaks", fix="use `medvox transcribe` on a recording"
+        )
+    if args.source == "-":
+        blocks = as_they_come(pcm_blocks(sys.stdin.buffer, rate_hz=args.rate))
+    elif args.source:
+        blocks = played(Path(args.source), in_real_time=args.pace == "real")
+    else:
+        blocks = as_they_come(microphone_blocks())
+        print("listening; Ctrl-C ends", file=sys.stderr)
+    screen, written = LiveScreen(sys.stderr), writing.template
+    flags: Sequence[Flag] = ()
+    try:
+        for text in listen(blocks, model, decode=open_decoder(model, decoding), writing=writing):
+            written, flags = text.written, text.flags
+            print_json(text.as_dict()) if args.json else screen(text)
+    except KeyboardInterrupt:
+        print(file=sys.stderr)
+    if not args.json:
+        print(written)
+        print_flags(flags)
+    return 0
+
+
+def _hearing(args: argparse.Namespace) -> tuple[Decoding, WritingSettings]:
+    """What `transcribe` and `dictate` share."""
+    from medvox.dictate import Decoding, read_writing
+
+    nbest = getattr(args, "nbest", 1)
+    decoding = Decoding(method=args.decoding, lm=args.lm, hotwords=args.hotwords, nbest=nbest)
+    return decoding, read_writing(template=args.template, auto_texts=args.auto_texts, corrections=args.corrections)
 
 
 def _text_of(path: Path) -> str:
@@ -276,6 +334,7 @@ def run_demo(args: argparse.Namespace, progress: ProgressBar) -> int:
 RUNS = {
     "ask": run_ask,
     "transcribe": run_transcribe,
+    "dictate": run_dictate,
     "inspect": run_inspect,
     "plan": run_plan,
     "prep": run_prep,
@@ -292,6 +351,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     as_json, debug = "--json" in words, "--debug" in words
     progress = ProgressBar(sys.stderr)
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait leave the processor to others
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # file names may be no valid text

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from medvox.catalog import DEFAULT_ASR, resolve_model
+from medvox.data.dictation_files import read_auto_texts, read_corrections, read_template
 from medvox.data.phrases import read_phrases
 from medvox.data.record import read_record
 from medvox.data.recording import Recording, read_recording
@@ -119,6 +120,22 @@ def transcribe(
         file_sha256=recording.source.sha256,
         model_sha256=model.sha256,
         seconds=time.perf_counter() - start,
+    )
+
+
+def read_writing(
+    *, template: str | None = None, auto_texts: Path | None = None, corrections: Path | None = None
+) -> WritingSettings:
+    """How words are written, from the name or file of a template and from files.
+
+    Raises:
+        InputError: a file is missing, unreadable or not in its form.
+        UsageError: no such template.
+    """
+    return WritingSettings(
+        template=read_template(template).text if template else "",
+        auto_texts=read_auto_texts(auto_texts) if auto_texts else {},
+        corrections=read_corrections(corrections) if corrections else (),
     )
 
 

@@ -17,6 +17,7 @@ from medvox.errors import MedvoxError
 
 if TYPE_CHECKING:
     from medvox.data.results import Answer, Transcript
+    from medvox.live_dictation import LiveText
     from medvox.types import Flag
 
 BAR_WIDTH = 24
@@ -93,20 +94,65 @@ def print_demo(summary: dict[str, Any]) -> None:
         print(f"  overlap of the box with the planted one: IoU {summary['iou']:.2f}")
 
 
-def print_transcript(transcript: Transcript, shown: str, *, raw: bool, title: str) -> None:
-    """A transcript as text, JSON or subtitles; ``title`` names the file where there are several."""
+def transcript_as(transcript: Transcript, shown: str, *, raw: bool = False) -> str:
+    """A transcript as ``txt``, ``json``, ``verbose_json``, ``srt`` or ``vtt``, with its last line ended."""
     from medvox.report.subtitles import as_srt, as_verbose_json, as_vtt
 
-    if shown == "json":
-        print_json(transcript.as_dict())
-    elif shown == "verbose_json":
-        print_json(as_verbose_json(transcript))
-    elif shown in ("srt", "vtt"):
-        print(as_srt(transcript) if shown == "srt" else as_vtt(transcript), end="")
-    else:
-        text = transcript.raw_text if raw else transcript.text
-        print(f"{title}: {text}" if title else text)
+    if shown in ("json", "verbose_json"):
+        value = transcript.as_dict() if shown == "json" else as_verbose_json(transcript)
+        return json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n"
+    if shown in ("srt", "vtt"):
+        return as_srt(transcript) if shown == "srt" else as_vtt(transcript)
+    return (transcript.raw_text if raw else transcript.text) + "\n"
+
+
+def print_transcript(transcript: Transcript, shown: str, *, raw: bool, title: str) -> None:
+    """A transcript in one of its forms; ``title`` names the file where there are several."""
+    print(f"{title}: " if title and shown == "txt" else "", transcript_as(transcript, shown, raw=raw), sep="", end="")
+    if shown == "txt":
         print_flags(transcript.flags)
+        unsure = [risk for risk in transcript.risks if risk.unsure]
+        if unsure and not raw:
+            places = ", ".join(f"{risk.text!r} ({risk.kind}, {risk.start_s:.1f} s)" for risk in unsure)
+            print(f"check first: {places}", file=sys.stderr)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Writes a file that is there whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)
+
+
+def print_written(path: Path, transcript: Transcript, *, as_json: bool) -> None:
+    """Which file a transcript was written to."""
+    if as_json:
+        print_json({"file": transcript.file, "out": str(path), "flags": [flag.code for flag in transcript.flags]})
+        return
+    print(path)
+    print_flags(transcript.flags)
+
+
+class LiveScreen:
+    """Live dictation: on a terminal the last line is redrawn as words change; elsewhere each utterance is a line."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._redraws = stream.isatty() and os.environ.get("TERM") != "dumb"
+        self._width = 0
+
+    def __call__(self, text: LiveText) -> None:
+        """Show what is known now."""
+        words = f"{text.committed} {text.tentative}".strip()
+        if self._redraws:
+            room = shutil.get_terminal_size((100, 24)).columns - 1
+            shown = words if len(words) <= room else "…" + words[-room + 1 :]
+            self._stream.write("\r" + shown + " " * (self._width - len(shown)) + ("\n" if text.final else ""))
+            self._width = 0 if text.final else len(shown)
+        elif text.final:
+            self._stream.write(words + "\n")
+        self._stream.flush()
 
 
 def print_difference(reference: str, heard: str, *, as_json: bool) -> None:
