@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from medvox.catalog import DEFAULT_ASR, WEIGHTS
-from medvox.data.limits import DEFAULT_LIMITS
 from medvox.dictate import Decoding, learn_lm, transcribe
 from medvox.errors import InputError, ModelError, SetupError, UsageError
 from medvox.models.listening import rows_of
@@ -294,28 +293,3 @@ def test_a_decoding_that_nobody_knows(shipped: SpeechModel) -> None:
     with pytest.raises(UsageError) as caught:
         transcribe(QUESTION, shipped, decoding=Decoding(method="lattice"))
     assert caught.value.code == "E_DECODING"
-
-
-def test_a_long_recording_that_was_interrupted_goes_on(
-    shipped: SpeechModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MEDVOX_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(
-        "medvox.data.recording.read_recording.__kwdefaults__", {"kept_s": 1.0, "limits": DEFAULT_LIMITS}
-    )
-    sound, _ = soundfile.read(QUESTION)
-    path = write(tmp_path / "long.wav", np.tile(np.concatenate([sound, np.zeros(8000)]), 12))
-    whole = transcribe(path, shipped)
-
-    def stop(what: str, done: int, total: int) -> None:
-        if what == "recognising speech" and done == 2:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        transcribe(path, shipped, progress=stop)
-    assert len(list((tmp_path / "cache" / "unfinished").iterdir())) == 1
-    seen: list[int] = []
-    again = transcribe(path, shipped, progress=lambda what, done, total: seen.append(done))
-    assert again.words == whole.words
-    assert min(seen) > 1
-    assert list((tmp_path / "cache" / "unfinished").iterdir()) == []

@@ -46,7 +46,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "terminal": {"data", "report", "score", *GROUND},
     "arguments": {"__init__", *GROUND},
     "cli": {*VERBS, *STAGES, "catalog", "terminal", "arguments", "__init__", *GROUND},
-    "__init__": {"answer", "conversion", "deidentification", "dictate", "inspection", "preparation", "catalog"},
+    "__init__": {*(VERBS - {"demo", "recordings"}), "catalog"},
     "__main__": {"cli"},
 }
 CLI_MAY_LOAD_AT_IMPORT = {"__init__", "errors", "terminal", "arguments"}

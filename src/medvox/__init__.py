@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from medvox.deidentification import deid as deid
     from medvox.dictate import transcribe as transcribe
     from medvox.inspection import inspect as inspect
+    from medvox.live_dictation import listen as listen
     from medvox.preparation import plan as plan
     from medvox.preparation import prep as prep
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "ask", "convert", "convert_all", "deid", "inspect", "plan", "prep", "transcribe"]
+__all__ = ["__version__", "ask", "convert", "convert_all", "deid", "inspect", "listen", "plan", "prep", "transcribe"]
 
 
 def __getattr__(name: str) -> object:

@@ -23,6 +23,7 @@ EPILOG = """examples:
   medvox ask "Which body region is this?" ct/    answer a question about a CT series
   medvox ask --speech question.wav ct/ --json    the question is spoken
   medvox transcribe dictation.wav                speech to text
+  medvox dictate --template chest-xray           speech to text while it is spoken, into a report
   medvox inspect folder/                         what is in this folder, and can it be used
   medvox plan mr/                                what a question would cost
   medvox prep slide.svs --out patches/           the pictures that a model would be shown
@@ -125,7 +126,7 @@ def _add_dictate(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "source", metavar="FILE|-", nargs="?", help="a recording, or - for raw 16-bit PCM; without it: the microphone"
     )
-    command.add_argument("--rate", metavar="HZ", type=_positive, default=16_000, help="of raw PCM; default: 16000")
+    command.add_argument("--rate", metavar="HZ", type=_positive, help="of raw PCM; default: 16000")
     command.add_argument("--pace", choices=["real", "fast"], default="fast", help="of a recording; default: fast")
     _add_hearing(command)
 

@@ -72,6 +72,7 @@ PREPARERS: dict[str, str] = {
 VERBS: dict[str, str] = {
     "ask": "medvox.answer:ask",
     "transcribe": "medvox.dictate:transcribe",
+    "listen": "medvox.live_dictation:listen",
     "inspect": "medvox.inspection:inspect",
     "convert": "medvox.conversion:convert",
     "convert_all": "medvox.conversion:convert_all",

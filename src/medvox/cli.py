@@ -11,7 +11,7 @@ import io
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +36,7 @@ from medvox.terminal import (
     print_transcript,
     print_written,
     transcript_as,
+    until_interrupted,
     write_whole,
 )
 
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from medvox.data.results import Transcript
     from medvox.dictate import Decoding
     from medvox.parse.commands import WritingSettings
-    from medvox.types import Flag
+    from medvox.types import Samples
 
 EXIT_INTERRUPTED = 130
 NO_VOLUME = {"E_SERIES_KIND", "E_DICOM_NOT_READ"}  # pictures, slides, reports: nothing that could be NIfTI
@@ -120,8 +121,6 @@ def run_transcribe(args: argparse.Namespace, progress: ProgressBar) -> int:
 
 def run_dictate(args: argparse.Namespace, progress: ProgressBar) -> int:
     """``medvox dictate``: shows words as they are spoken, and prints the whole text at the end."""
-    from medvox.data.live_sound import as_they_come, pcm_blocks, played
-    from medvox.data.microphone import microphone_blocks
     from medvox.dictate import load_recogniser, open_decoder
     from medvox.live_dictation import listen
     from medvox.models.speech_model import SpeechModel
@@ -132,25 +131,35 @@ def run_dictate(args: argparse.Namespace, progress: ProgressBar) -> int:
         raise UsageError(
             "only models in the hub's layout listen while someone speaks", fix="use `medvox transcribe` on a recording"
         )
-    if args.source == "-":
-        blocks = as_they_come(pcm_blocks(sys.stdin.buffer, rate_hz=args.rate))
-    elif args.source:
-        blocks = played(Path(args.source), in_real_time=args.pace == "real")
-    else:
-        blocks = as_they_come(microphone_blocks())
-        print("listening; Ctrl-C ends", file=sys.stderr)
-    screen, written = LiveScreen(sys.stderr), writing.template
-    flags: Sequence[Flag] = ()
-    try:
-        for text in listen(blocks, model, decode=open_decoder(model, decoding), writing=writing):
-            written, flags = text.written, text.flags
-            print_json(text.as_dict()) if args.json else screen(text)
-    except KeyboardInterrupt:
-        print(file=sys.stderr)
-    if not args.json:
-        print(written)
-        print_flags(flags)
+    screen, last = LiveScreen(sys.stderr), None
+    blocks = until_interrupted(_sound_of(args))
+    for last in listen(blocks, model, decode=open_decoder(model, decoding), writing=writing):
+        if args.json:
+            print_json(last.as_dict(), flush=True)
+        else:
+            screen.show(f"{last.committed} {last.tentative}".strip(), final=last.final)
+    if last is None:
+        print("note: no speech was heard [F_NO_SPEECH]", file=sys.stderr)
+    elif not args.json:
+        print(last.written)
+        print_flags(last.flags)
     return 0
+
+
+def _sound_of(args: argparse.Namespace) -> Iterator[Samples]:
+    from medvox.data.live_sound import as_they_come, pcm_blocks, played
+    from medvox.data.microphone import microphone_blocks
+
+    if args.rate is not None and args.source != "-":
+        raise UsageError("--rate is for raw samples on stdin", fix="leave it out; a sound file tells its rate")
+    if args.source == "-":
+        rate = {} if args.rate is None else {"rate_hz": args.rate}
+        return as_they_come(pcm_blocks(sys.stdin.buffer, **rate))
+    if args.source is None:
+        print("listening; Ctrl-C ends", file=sys.stderr)
+        return as_they_come(microphone_blocks())
+    blocks = played(Path(args.source), in_real_time=args.pace == "real")
+    return as_they_come(blocks) if args.pace == "real" else blocks
 
 
 def _hearing(args: argparse.Namespace) -> tuple[Decoding, WritingSettings]:

@@ -27,10 +27,12 @@ from medvox.encode.speech import HOP_SAMPLES, SAMPLE_RATE_HZ, frame_count, log_m
 from medvox.encode.voice import Activity, Segment, voice_activity
 from medvox.errors import InputError, ModelError, UsageError
 from medvox.models.arpa import open_lm
+from medvox.models.beam import Hypothesis
 from medvox.models.confidence import overall
+from medvox.models.ctc import DecodedToken
 from medvox.models.hotwords import HotPhrase, HotWords
 from medvox.models.kneser_ney import build_lm
-from medvox.models.listening import STRIDE, logits_stream, plan, rows_of, silence_row
+from medvox.models.listening import STRIDE, logits_stream, plan, rows_of, silence_row, stretches
 from medvox.models.ngram import save_lm
 from medvox.models.noise_gate import spoken_tokens
 from medvox.models.openai_speech import OpenAiSpeech, server_at
@@ -44,6 +46,7 @@ from medvox.types import Flag, Progress, no_progress
 UNSURE_BELOW = 0.6
 NO_SPEECH = Flag(code="F_NO_SPEECH", text="no speech was heard in the recording")
 FRAMES_A_S = SAMPLE_RATE_HZ / HOP_SAMPLES
+RESUMED_S = 300.0  # longer recordings go on after an interruption
 SPEECH_S = 0.3  # so much speech must give a word
 
 
@@ -78,7 +81,7 @@ def transcribe(
 ) -> Transcript:
     """Recognises the speech in a sound file.
 
-    A recording of more than 15 minutes that was interrupted goes on where it stopped.
+    A recording of more than 5 minutes that was interrupted goes on where it stopped.
 
     Args:
         path: WAV, FLAC, OGG or MP3; any rate, any number of channels.
@@ -167,12 +170,12 @@ def _hear(
         ModelError: there is speech, and no word was heard.
     """
     model, activity = decoder.model, voice_activity(recording.blocks())
-    rows = to_features(_rows(recording, model, activity, progress))
-    best, *others = decoder(rows)
-    spoken = spoken_tokens(best.tokens, [(first // STRIDE, last // STRIDE) for first, last in _frames(activity.speech)])
+    rows = _rows(recording, model, activity, progress)
+    tokens, others = _tokens(decoder, rows)
+    spoken = spoken_tokens(tokens, [(first // STRIDE, last // STRIDE) for first, last in _frames(activity.speech)])
     words = tuple(
         replace(word, end_s=min(word.end_s, round(recording.duration_s, 2)))
-        for word in words_from_tokens(decoder.judged(spoken.tokens, rows), model.pieces)
+        for word in words_from_tokens(decoder.judged(spoken.tokens, to_features(rows)), model.pieces)
     )
     if not words and sum(part.end_s - part.start_s for part in activity.speech) >= SPEECH_S:
         raise ModelError(
@@ -189,6 +192,18 @@ def _hear(
     return words, flags, tuple(found)[: nbest - 1]
 
 
+def _tokens(decoder: TokenDecoder, rows: Rows) -> tuple[list[DecodedToken], list[Hypothesis]]:
+    """Tokens of a recording, and other hypotheses where it is short enough to be decoded in one piece."""
+    tokens: list[DecodedToken] = []
+    others: list[Hypothesis] = []
+    for first, end in stretches(to_features(rows), decoder.model.blank):
+        best, *others = decoder(to_features(rows[first:end]))
+        for token in best.tokens:
+            at = token.first_frame + first, token.last_frame + first
+            tokens.append(replace(token, first_frame=at[0], last_frame=at[1]))
+    return tokens, others if not first else []
+
+
 def _rows(recording: Recording, model: SpeechModel, activity: Activity, progress: Progress) -> Rows:
     """Log-probabilities (T, V); of a long recording they are kept as they come, should the work be interrupted."""
     frames = frame_count(recording.samples)
@@ -200,7 +215,7 @@ def _rows(recording: Recording, model: SpeechModel, activity: Activity, progress
     silence = silence_row(pieces, model.blank)
     work = f"{recording.source.sha256} {model.sha256} {type(model.network).__name__} {windows}"
     with ExitStack() as held:
-        if recording.kept is None:
+        if recording.duration_s > RESUMED_S:
             found = held.enter_context(unfinished_rows(work, (rows_of(frames), pieces), cache_folder()))
         else:
             found = UnfinishedRows((rows_of(frames), pieces))

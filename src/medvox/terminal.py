@@ -8,18 +8,19 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from medvox.errors import MedvoxError
 
 if TYPE_CHECKING:
     from medvox.data.results import Answer, Transcript
-    from medvox.live_dictation import LiveText
     from medvox.types import Flag
 
+Block = TypeVar("Block")
 BAR_WIDTH = 24
 UNSURE_BELOW = 0.6  # words of a spoken question below this confidence are shown; see answer.HEARD_FROM
 
@@ -51,6 +52,25 @@ class ProgressBar:
             self._stream.write("\r" + " " * self._width + "\r")
             self._stream.flush()
             self._width = 0
+
+
+def until_interrupted(blocks: Iterator[Block]) -> Iterator[Block]:
+    """The blocks up to the first Ctrl-C, so that what was said before it is still written; a second one interrupts."""
+    stopped = False
+
+    def stop(*_: object) -> None:
+        nonlocal stopped
+        stopped = True
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        for block in blocks:
+            yield block
+            if stopped:
+                return
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def print_answer(answer: Answer) -> None:
@@ -142,15 +162,14 @@ class LiveScreen:
         self._redraws = stream.isatty() and os.environ.get("TERM") != "dumb"
         self._width = 0
 
-    def __call__(self, text: LiveText) -> None:
-        """Show what is known now."""
-        words = f"{text.committed} {text.tentative}".strip()
+    def show(self, words: str, *, final: bool) -> None:
+        """Show the words of an utterance as they are known now."""
         if self._redraws:
             room = shutil.get_terminal_size((100, 24)).columns - 1
             shown = words if len(words) <= room else "…" + words[-room + 1 :]
-            self._stream.write("\r" + shown + " " * (self._width - len(shown)) + ("\n" if text.final else ""))
-            self._width = 0 if text.final else len(shown)
-        elif text.final:
+            self._stream.write("\r" + shown + " " * (self._width - len(shown)) + ("\n" if final else ""))
+            self._width = 0 if final else len(shown)
+        elif final:
             self._stream.write(words + "\n")
         self._stream.flush()
 
@@ -253,6 +272,6 @@ def print_error(error: MedvoxError, *, as_json: bool, file: Path | None = None) 
         print(f"error: {where}{error.message}\n  fix: {error.fix}", file=sys.stderr)
 
 
-def print_json(value: Any) -> None:
+def print_json(value: Any, *, flush: bool = False) -> None:
     """One line of strict JSON on stdout."""
-    print(json.dumps(value, ensure_ascii=False, allow_nan=False))
+    print(json.dumps(value, ensure_ascii=False, allow_nan=False), flush=flush)
