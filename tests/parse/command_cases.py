@@ -193,6 +193,18 @@ LAYOUT = [
     ("go to findings mass scratch that clear", "FINDINGS:\nClear"),
     ("next number mass next number scratch that stable", "1. Mass stable"),
     ("scratch that clear", "Clear"),
+    ("number one twenty six year old man period number two mass", "1. 26-year-old man.\n2. Mass"),
+    ("number one ninety six percent narrowing", "1. 96% narrowing"),
+    ("image number one twenty six", "Image number one twenty six"),
+    ("is there a mass on the left scratch that is there a mass on the right", "Is there a mass on the right"),
+    ("is there a mass scratch that is there no mass", "Is there no mass"),
+    ("is this a c t scratch that is this an m r i", "Is this an MRI"),
+    ("mass on the left scratch that was it on the right", "Was it on the right"),
+    ("does she have pain strike that has she any cough", "Has she any cough"),
+    ("is the right lung clear scratch that is the left lung clear", "Is the left lung clear"),
+    ("which lung is clear delete that is the left lung clear", "Is the left lung clear"),
+    ("stable period is the liver normal scratch that was the liver normal", "Stable. Was the liver normal"),
+    ("mass scratch that are there any nodules", "Are there any nodules"),
 ]
 QUANTITIES = [
     ("mass of three point five centimeters", "Mass of 3.5 cm"),
@@ -511,6 +523,16 @@ UNCHANGED = [
     Took the caps off
     Cat scratch that healed
     Could scratch that
+    The scratch that is visible
+    Is the scratch that is there deep
+    Is there a visible scratch that is the cause of pain
+    Is there any scratch that is there since May
+    A long scratch that is there on the left
+    A long scratch that is this deep
+    A long scratch that was the cause
+    Left arm scratch that is the worst
+    Arm scratch that is there
+    She saw a scratch that he was told about
     They go to the clinic
     Shoe insert
     The patellar insert

@@ -89,7 +89,7 @@ def test_what_is_right_already_is_not_counted() -> None:
 def test_a_risky_correction_is_refused_unless_the_file_says_so(heard: str, wanted: str) -> None:
     correction = Correction(heard=heard, wanted=wanted, changes_risk=False, line=7)
     with pytest.raises(InputError) as caught:
-        format_spoken("", settings=WritingSettings(corrections=[correction]))
+        WritingSettings(corrections=[correction])  # before anything is heard
     assert caught.value.code == "E_CORRECTIONS_RISK"
     assert "line 7" in caught.value.message
     assert heard not in caught.value.message

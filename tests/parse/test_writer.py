@@ -100,6 +100,17 @@ def test_without_words_there_is_no_confidence() -> None:
     assert (risk.confidence, risk.start_s, risk.end_s, risk.unsure) == (None, None, None, False)
 
 
+def test_a_recogniser_that_gives_no_confidence_has_no_unsure_places() -> None:
+    words = [Word(word=word, start_s=at, end_s=at + 0.5, confidence=0) for at, word in enumerate(["left", "mass"])]
+    (risk,) = format_words(words).risks
+    assert (risk.confidence, risk.start_s, risk.unsure) == (None, 0, False)
+
+
+def test_a_confidence_of_0_beside_others_is_unsure() -> None:
+    words = [Word(word=word, start_s=0, end_s=1, confidence=sure) for word, sure in [("left", 0.0), ("mass", 0.9)]]
+    assert [(risk.confidence, risk.unsure) for risk in format_words(words).risks] == [(0, True)]
+
+
 def test_what_was_not_said_has_no_confidence() -> None:
     written = dictated("insert one", "next number mass", one="No left mass.")
     assert [(risk.text, risk.confidence) for risk in written.risks] == [("No", None), ("left", None), ("1", None)]
@@ -242,6 +253,7 @@ def test_every_field_can_be_named(name: str) -> None:
         (("field lungs insert clear lungs",), "Lungs: Both lungs are clear."),
         (("field lungs insert odd lungs left",), "Lungs: The left lung is odd."),
         (("field heart", "not enlarged period"), "Heart: not enlarged."),
+        (("field heart number one",), "Heart: number one."),
     ],
 )
 def test_a_field_is_filled(utterances: tuple[str, ...], line: str) -> None:
@@ -261,6 +273,7 @@ def test_a_field_is_filled(utterances: tuple[str, ...], line: str) -> None:
             ("go to impression next number mass", "field lungs hazy", "go to impression next number cyst"),
             "IMPRESSION:\n1. Mass\n2. Cyst",
         ),
+        (("go to impression number one mass period number two cyst period",), "IMPRESSION:\n1. Mass.\n2. Cyst."),
         (("go to impression normal", "go to plan rest"), "IMPRESSION:\nNormal\n\nPLAN:\nRest"),
         (("go to plan rest",), "IMPRESSION:\n[impression]\n\nPLAN:\nRest"),
         (("go to plan rest", "field lungs hazy", "go to plan period walk"), "PLAN:\nRest. Walk"),

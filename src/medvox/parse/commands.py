@@ -11,7 +11,6 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 from medvox.data.dictation_files import Correction
 from medvox.data.results import Risk, Word
@@ -26,7 +25,6 @@ from medvox.parse.writing import Page
 from medvox.types import Flag
 
 UNSURE_BELOW = 0.8  # a number, unit, side or negation is read again when it is more likely than 1 in 5 to be wrong
-_NOTHING: Mapping[str, str] = MappingProxyType({})
 _LOOK_BACK = 8  # tokens of the utterance before that decide what the next one means
 _FLAGS = {
     "markup": ("F_DICTATION_MARKUP", "could not be read as commands and stand in the text as recognised"),
@@ -57,14 +55,23 @@ class WritingSettings:
         template: what is there before anything is said; ``[...]`` in it are fields, lines in capitals headings.
         auto_texts: what ``insert NAME`` writes, by name; ``[...]`` in it are fields for ``next field``.
         corrections: heard phrases and what to write for them.
+        corrector: made from these.
         unsure_below: a number, unit, side or negation whose words were heard with less confidence is marked unsure.
+
+    Raises:
+        InputError: a correction changes what it may not (``E_CORRECTIONS_RISK``).
     """
 
     numbers: bool = True
     template: str = ""
-    auto_texts: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    auto_texts: Mapping[str, str] = field(default_factory=dict)
     corrections: Sequence[Correction] = ()
     unsure_below: float = UNSURE_BELOW
+    corrector: Corrector = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Makes the corrections ready, so that a bad one is refused before anything is heard."""
+        object.__setattr__(self, "corrector", Corrector(self.corrections))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,7 +104,10 @@ def format_spoken(raw: str, *, settings: WritingSettings = DEFAULT_WRITING) -> F
 
 
 def format_words(words: Sequence[Word], *, settings: WritingSettings = DEFAULT_WRITING) -> Formatted:
-    """Writes recognised words as ``format_spoken`` does; each risk has the confidence and the times of its words."""
+    """Writes recognised words as ``format_spoken`` does; each risk has the confidence and the times of its words.
+
+    Where all confidences are 0 the recogniser gives none, and no risk has one.
+    """
     writer = Writer(settings=settings)
     writer.add(words)
     return writer.written()
@@ -120,7 +130,6 @@ class Writer:
             heads=frozenset(piece.text.rstrip(":").lower() for piece in literal if piece.role is Role.HEAD),
             fields=frozenset(name for piece in literal for name in piece.names),
         )
-        self._corrector = Corrector(settings.corrections)
         self._page = Page(auto_texts=texts)
         self._page.begin(template)
         self._heard: list[Word | None] = []
@@ -170,7 +179,7 @@ class Writer:
     def _add(self, raw: str, starts: Sequence[int], words: Sequence[Word | None]) -> None:
         first = len(self._heard)
         self._heard += words
-        tokens, replaced = self._corrector.correct(read_markup(raw))
+        tokens, replaced = self._settings.corrector.correct(read_markup(raw))
         for name, count in replaced.items():
             self._page.count(name, count)
         spoken = read_spoken(tokens, self._names, before=self._before)
@@ -197,7 +206,7 @@ class Writer:
         words = [word for place in placed[first:last] for word in self._heard[slice(*place.piece.words)] if word]
         if not words:
             return Risk(kind=kind, text=text[start:end], start=start, end=end)
-        confidence = min(word.confidence for word in words)
+        confidence = min(word.confidence for word in words) if any(w and w.confidence for w in self._heard) else None
         return Risk(
             kind=kind,
             text=text[start:end],
@@ -206,7 +215,7 @@ class Writer:
             confidence=confidence,
             start_s=min(word.start_s for word in words),
             end_s=max(word.end_s for word in words),
-            unsure=confidence < self._settings.unsure_below,
+            unsure=confidence is not None and confidence < self._settings.unsure_below,
         )
 
 

@@ -254,7 +254,8 @@ def _quantity(words: Words, at: int) -> _Found | None:
     if linked and (between or "thousand" in words[at + words[at : first.end].index("and") : first.end]):
         return "", first.end
     if number(words, first.end) is not None:
-        return _side_by_side(words, at, first)
+        item = first.end == at + 1 and words[at] in SMALL and _at(words, at - 1) == "number" and not _at(words, at - 2)
+        return ("", first.end) if item else _side_by_side(words, at, first)
     age = _age(words, first)
     if age is not None:
         return age

@@ -152,7 +152,7 @@ CONTEXTS = {
     "scratch": Context(
         not_after=word_set(
             "a the corneal superficial cat deep linear small minor to not will should would can could may of and or"
-            " another from this skin dog old healing"
+            " another from this skin dog old healing any"
         ),
         not_before=word_set("is was has had bled healed itches itched looks looked will would"),
     ),
@@ -188,6 +188,16 @@ _ALSO_ORGANS = word_set(
     " gallbladder uterus or nor colon sigmoid"
 )
 _PARTS_OF_THE_ORGAN = word_set("sigmoid transverse ascending descending distal proximal entire")
+# "scratch that is there a mass" asks anew; "scratch that is there since May" does not.
+_ASKING = word_set("is was has had will would")
+_ASKED_OF = word_set("it he she they")
+_POINTING = word_set("there this that these those")
+_NOT_ASKED = word_set(
+    "on in at from for since now today again still because when after but and with too big deep long wide large"
+    " small painful red swollen size way bad"
+)
+_NAMING = word_set("the a an any his her their its my")
+_QUESTIONS = _ASKING | word_set("are were do does did can could should have which what where who when why how")
 _LONGEST_PHRASE = 6  # words
 _LONGEST_NAME = 6
 _LONGEST_QUOTE = 200
@@ -219,7 +229,7 @@ def read_spoken(tokens: Sequence[Token], names: Names, *, before: Sequence[Token
     found = list(before)
     at = 0
     while at < len(tokens):
-        here = _Here(tokens=tokens, at=at, behind=_behind(found), names=names)
+        here = _Here(tokens=tokens, at=at, found=found, behind=_behind(found), names=names)
         token, size = _auto_text(here) or _place(here) or _phrase(here)
         if size == 1 and token is tokens[at] and _misplaced_colon(token, here):
             token = Token(kind=Kind.KEPT, text=token.source, odd=True)
@@ -232,10 +242,11 @@ def read_spoken(tokens: Sequence[Token], names: Names, *, before: Sequence[Token
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Here:
-    """A place in the tokens, with the words before it as they were read so far."""
+    """A place in the tokens, with what stands before it as it was read so far, and the last words of that."""
 
     tokens: Sequence[Token]
     at: int
+    found: Sequence[Token]
     behind: list[str]
     names: Names
 
@@ -349,7 +360,7 @@ def _is_command(here: _Here, size: int, phrase: str) -> bool:
 def _allowed(here: _Here, size: int, name: str) -> bool:
     """Whether the words around a phrase let it be a command, by its row in ``CONTEXTS``."""
     context = CONTEXTS.get(name, Context())
-    if context.not_before.intersection(here.words(size, 1)):
+    if context.not_before.intersection(here.words(size, 1)) and not (name == "scratch" and _asks_anew(here, size)):
         return False
     for count in range(len(here.behind), 0, -1):
         ending = " ".join(here.behind[-count:])
@@ -359,6 +370,27 @@ def _allowed(here: _Here, size: int, name: str) -> bool:
         if ending in context.still_after:
             return True
     return context.only_after is None or bool(_endings(here.behind) & context.only_after)
+
+
+def _asks_anew(here: _Here, size: int) -> bool:
+    """Whether a question begins behind ``scratch that``, so that its ``is`` tells nothing about a scratch."""
+    verb, subject, rest = [*here.words(size, 3), "", "", ""][:3]
+    if verb not in _ASKING or not rest:
+        return False
+    if subject in _ASKED_OF or (subject in _POINTING and rest not in _NOT_ASKED):
+        return True
+    a_scratch = _NAMING.intersection(here.behind[-2:-1])  # is it a visible scratch that is the cause
+    return subject in _NAMING and not a_scratch and _asked_before(here.found)
+
+
+def _asked_before(found: Sequence[Token]) -> bool:
+    """Whether the unfinished sentence is a question."""
+    first = ""
+    for token in reversed(found):
+        if token.kind is not Kind.WORD:
+            break
+        first = token.text.lower()
+    return first in _QUESTIONS
 
 
 def _endings(words: Sequence[str]) -> set[str]:

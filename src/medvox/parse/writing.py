@@ -118,9 +118,8 @@ class Page:
     def _word(self, token: Token) -> None:
         text = token.text
         number = SMALL.get(text.lower(), int(text) if re.fullmatch(r"\d{1,2}", text) else 0)
-        before = self.pieces[self.cursor - 2] if self.cursor > 1 else None
         last = self._last()
-        if last is not None and last.text.lower() == "number" and number == self.item + 1 and is_start(before):
+        if last is not None and last.text.lower() == "number" and number == self.item + 1 and self._item_fits():
             self._drop_last()
             self._new_item(number, self._words)
             return
@@ -131,6 +130,13 @@ class Page:
             text = text[:1].upper() + text[1:]
         self.next_word = ""
         self._put(Role.WORD, text, fixed=styled, odd=token.odd)
+
+    def _item_fits(self) -> bool:
+        """Whether the last word opens a sentence, or a field that is a line of its own."""
+        before = self.pieces[max(0, self.cursor - 3) : self.cursor - 1]
+        if before and before[-1].role is Role.FIELD:
+            return len(before) == 1 or before[0].role in _LINE_STARTS
+        return is_start(before[-1] if before else None)
 
     def _typed_mark(self, text: str) -> None:
         """A mark of the recogniser: none where a spoken one stands already, none twice."""
