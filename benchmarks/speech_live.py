@@ -21,7 +21,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise, product, zip_longest
 
@@ -154,11 +154,11 @@ def noisy(spoken: Dictation) -> Dictation:
     return replace(spoken, samples=(samples + loudness * noise).astype(np.float32))
 
 
-def measure(model: SpeechModel, recordings: list[Dictation]) -> list[dict[str, object]]:
+def measure(model: SpeechModel, recordings: list[Dictation], pauses_s: Sequence[float]) -> list[dict[str, object]]:
     """A row for each room and length of pause."""
     rows: list[dict[str, object]] = []
     rooms = {"quiet": recordings, "noisy": [noisy(one) for one in recordings]}
-    for (room, spoken), pause_s in product(rooms.items(), PAUSES_S):
+    for (room, spoken), pause_s in product(rooms.items(), pauses_s):
         listening, tally = replace(DEFAULT_LISTENING, pause_s=pause_s), Tally()
         for one in spoken:
             watch(model, one, listening, tally)
@@ -187,9 +187,10 @@ def measure(model: SpeechModel, recordings: list[Dictation]) -> list[dict[str, o
     return rows
 
 
-def page(rows: list[dict[str, object]], offline_percent: float) -> str:
+def page(rows: list[dict[str, object]], offline_percent: float, sha256: str) -> str:
     head = [f"- machine: {machine()}, one thread", f"- date: {datetime.date.today()}", f"- commit: {commit()}"]
     head += [
+        f"- weights: {sha256[:12]}",
         f"- command: `{COMMAND}`",
         f"- goal: 95 % of the final texts within {GOAL_S:g} s, no committed character changed",
     ]
@@ -214,14 +215,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default=DEFAULT_ASR, help="a name from `medvox models list`, or a model folder")
     parser.add_argument("--recordings", type=int, default=12)
+    parser.add_argument("--pauses", metavar="S", type=float, nargs="+", default=PAUSES_S, help="that end an utterance")
     parser.add_argument("--json", action="store_true", help="print JSON instead of the page")
     parser.add_argument("--write", action="store_true", help="write the page into benchmarks/results as well")
     args = parser.parse_args()
     torch.set_num_threads(1)
     model = load_speech_model(resolve_model(args.model))
     spoken = [dictation(seed, GAP_S) for seed in range(args.recordings)]
-    rows = measure(model, spoken)
-    text = page(rows, offline(model, spoken))
+    rows = measure(model, spoken, args.pauses)
+    text = page(rows, offline(model, spoken), model.sha256)
     print(json.dumps(rows, indent=1) if args.json else text)
     if args.write:
         name = f"speech-live_{platform.machine()}-{os.cpu_count()}cores_{datetime.date.today()}.md"

@@ -4,11 +4,12 @@
     python benchmarks/speech_silence.py --clips 20  # a quick look
     python benchmarks/speech_silence.py --write     # and puts the page into benchmarks/results/
 
-The clips are digital silence, noise of several colours, mains hum with harmonics, tones and sweeps, fans, clicks, and,
-where the developers' shared data lies, recorded noises; at many levels. Each goes through
+The clips are digital silence, noise of several colours, mains hum with harmonics, tones and sweeps, fans, clicks, steps
+and knocks, and, where the developers' shared data lies, recorded noises; at many levels. Each goes through
 ``medvox.transcribe``, with the best token of each frame and with the model's default (a search, where it has a language
-model). A clip without words but with a voice, as the voice activity has it, is an error of the verb and counted. Missed speech is counted on
-real human speech: loud frames (within 25 dB of the loud end of the clip) outside of all segments, and marked stretches.
+model). A clip without words but with a voice, as the voice activity has it, is an error of the verb and counted. Missed
+speech is counted on real human speech: loud frames (within 25 dB of the loud end of the clip) outside of all segments,
+and marked stretches.
 """
 
 from __future__ import annotations
@@ -99,6 +100,21 @@ def clicks(random: Random) -> np.ndarray:
     return sound
 
 
+def knocks(random: Random) -> np.ndarray:
+    """Steps and knocks: a resonance or two that fade, with a little noise, in a rhythm."""
+    sound, gap_s = coloured(random, 1.5) * level(random, -60, -35), random.uniform(0.25, 1.0)
+    for place_s in np.arange(random.uniform(0, gap_s), CLIP_S - 0.6, gap_s):
+        time_s, place = np.arange(RATE_HZ // 2) / RATE_HZ, round((place_s + random.uniform(0, 0.1)) * RATE_HZ)
+        for _ in range(random.integers(1, 4)):
+            ringing = np.sin(2 * np.pi * random.uniform(60, 1200) * time_s)
+            sound[place : place + len(time_s)] += (
+                ringing * np.exp(-random.uniform(15, 80) * time_s) * level(random, -20, 0)
+            )
+        rustle = random.standard_normal(len(time_s)) * np.exp(-random.uniform(20, 200) * time_s)
+        sound[place : place + len(time_s)] += rustle * level(random, -30, -10)
+    return sound / np.abs(sound).max() * level(random, -30, 0)
+
+
 def silence(random: Random) -> np.ndarray:
     """Digital silence with a bit of dither, or with none and an offset; all zero would not get so far."""
     if random.random() < 0.5:
@@ -121,6 +137,7 @@ KINDS: dict[str, Callable[[Random], np.ndarray]] = {
     "tones and sweeps": tone,
     "fans": fan,
     "clicks": clicks,
+    "steps and knocks": knocks,
     "recorded noises": recorded,
 }
 

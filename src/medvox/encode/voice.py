@@ -172,7 +172,7 @@ def _likelihoods(samples: Samples) -> tuple[_Levels, _Levels]:
     level -= _smooth(level, TREND_FRAMES)
     change = _slide(level, CHANGE_FRAMES, np.maximum) - _slide(level, CHANGE_FRAMES, np.minimum)
     spread = (levels > levels.max(axis=1, keepdims=True) - SPREAD_DB).sum(axis=1)
-    voiced = _gate(rise, 4.8, 0.5) * _gate(change, 5.5, 0.4) * _gate(pitch, 0.5, 0.04) * _gate(spread, 3.5, 0.3)
+    voiced = _gate(rise, 4.8, 0.5) * _gate(change, 5.5, 0.4) * _gate(pitch, 0.215, 0.015) * _gate(spread, 3.5, 0.3)
     voicing = _gate(_smooth(voiced, VOICING_FRAMES), 0.35, 0.04)
     stirring = _gate(rise, 4.0, 0.4) * _gate(change, 5.0, 0.3)
     speech = np.maximum(voicing, stirring * _slide(voicing, BESIDE_FRAMES, np.maximum))
@@ -192,10 +192,10 @@ def _levels_and_pitch(samples: Samples) -> tuple[_Levels, _Levels]:
         bands = np.add.reduceat(power, edges, axis=1)[:, :-1] / (np.diff(edges) * float((window**2).sum()))
         block = 10.0 * np.log10(bands + POWER_FLOOR)
         levels.append(np.maximum(block, block.max(axis=1, keepdims=True) - DYNAMIC_DB).astype(np.float32))
-        tilted = power[:, :last] * np.arange(last)  # undoes the slope of rumble
+        tilted = (power[:, :last] * np.arange(last)) ** 0.25  # so that one resonance, of a step or a knock, is no pitch
         tilted[:, :first] = 0.0
         correlation = np.fft.irfft(tilted, n=FFT_SAMPLES // 2)[:, PITCH_LAGS]
-        whole = tilted.sum(axis=1, keepdims=True) / (FFT_SAMPLES // 4) + 1e-7
+        whole = tilted.sum(axis=1, keepdims=True) / (FFT_SAMPLES // 4) + 1e-4
         pitch.append((correlation / (whole * own)).max(axis=1).astype(np.float32))
     return np.concatenate(levels), np.concatenate(pitch)
 

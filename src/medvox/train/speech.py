@@ -58,7 +58,7 @@ class Stage:
 STAGES = (
     Stage(leave_below=1.2, longest_s=2.6, batch_s=24, augmentation=None, voices=("flite slt", "flite awb")),
     Stage(leave_below=0.6, longest_s=5.0, batch_s=36, augmentation=MILD),
-    Stage(leave_below=0.0, longest_s=16.0, batch_s=50, augmentation=FULL, joined=0.3, wordless=0.015),
+    Stage(leave_below=0.0, longest_s=16.0, batch_s=50, augmentation=FULL, joined=0.3, wordless=0.03),
 )
 
 
@@ -169,8 +169,8 @@ class Batcher:
 
 
 def wordless_sound(samples: int, rng: random.Random) -> Tensor:
-    """Silence, faint noise, mains hum or a tone, in a level from inaudible to loud: nobody says anything."""
-    kind = rng.choice(("silence", "noise", "hum", "tone", "hum and noise"))
+    """Silence, faint noise, mains hum, a tone, knocks or rustling, from inaudible to loud: nobody says anything."""
+    kind = rng.choice(("silence", "noise", "hum", "tone", "hum and noise", "knocks", "knocks", "rustling"))
     level = 10 ** (rng.uniform(-75, -18) / 20)
     times = torch.arange(samples) / SAMPLE_RATE_HZ
     sound = torch.zeros(samples)
@@ -182,7 +182,23 @@ def wordless_sound(samples: int, rng: random.Random) -> Tensor:
             sound += level / harmonic * torch.sin(2 * math.pi * mains_hz * harmonic * times + rng.uniform(0, 6.3))
     if kind == "tone":
         sound += level * torch.sin(2 * math.pi * rng.uniform(150, 3500) * times)
+    if kind in {"knocks", "rustling"}:
+        _add_knocks(sound, rng, ringing=kind == "knocks")
     return sound
+
+
+def _add_knocks(sound: Tensor, rng: random.Random, *, ringing: bool) -> None:
+    """Steps, knocks, keys, paper: bursts of noise that fade, about in a rhythm, some with what they set ringing."""
+    times = torch.arange(SAMPLE_RATE_HZ // 2) / SAMPLE_RATE_HZ
+    level, gap_s, at = 10 ** (rng.uniform(-30, -6) / 20), rng.uniform(0.12, 1.2), 0
+    while at < len(sound):
+        burst = rng.uniform(0.02, 0.5) * torch.randn(len(times)) * torch.exp(-rng.uniform(8, 200) * times)
+        for _ in range(rng.randint(1, 4) if ringing else 0):
+            wave = torch.sin(2 * math.pi * rng.uniform(50, 1500) * times)
+            burst += rng.uniform(0.1, 1.0) * wave * torch.exp(-rng.uniform(10, 90) * times)
+        here = sound[at : at + len(times)]
+        here += level * rng.uniform(0.3, 1.0) * burst[: len(here)]
+        at += int(gap_s * rng.uniform(0.6, 1.4) * SAMPLE_RATE_HZ)
 
 
 def train_speech(run: SpeechRun, folder: Path, tokenizer: Tokenizer, log: Log) -> LasrForCTC:
