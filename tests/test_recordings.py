@@ -56,7 +56,7 @@ def test_a_folder_without_recordings_is_refused(tmp_path: Path) -> None:
 
 def test_two_recordings_of_one_name_are_refused(folder: Path) -> None:
     with pytest.raises(UsageError) as caught:
-        find_recordings([folder / "a.wav", shutil.copy(QUESTION, folder / "deep" / "a.wav")])
+        find_recordings([folder / "a.wav", Path(shutil.copy(QUESTION, folder / "deep" / "a.wav"))])
     assert caught.value.code == "E_SAME_NAME"
 
 

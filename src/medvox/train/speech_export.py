@@ -116,8 +116,8 @@ no patient text.
   of espeak-ng. Rate, pitch and tape speed vary.
 * Held out: the persons rms (flite), ked (Festival) and bdl (RHVoice), the whole engine SVOX Pico, 6 variants of
   espeak-ng, 6 % of all sentences by hash, hand-written sentences, and the demo's questions word for word.
-* Clips up to 20 s of joined lines with pauses; 1.5 % hold no speech at all. Augmentation: gain, rooms, coloured noise,
-  equaliser, vocal-tract warp, SpecAugment.
+* Clips up to 20 s of joined lines with pauses; some hold no speech at all but silence, noise, hum or knocks.
+  Augmentation: gain, rooms, coloured noise, equaliser, vocal-tract warp, SpecAugment.
 
 Recipe: `recipes/mini_asr.py`; {steps} steps, {seen_hours} hours heard, {cpu_minutes} minutes of one CPU core.
 
