@@ -39,9 +39,7 @@ from medvox.types import Flag, Progress, no_progress, to_json
 
 FINAL_MARK = "Final Answer:"
 UNSURE_BELOW = 0.7
-HEARD_FROM = (
-    0.6  # a spoken question is asked from this confidence on; benchmarks/speech_questions.py says what it costs
-)
+HEARD_FROM = 0.75  # a spoken question is asked from this confidence on; benchmarks/speech_questions.py has the price
 TURN_END = "<end_of_turn>\n<start_of_turn>model\n"
 ACCEPTED = "F_QUESTION_ACCEPTED"
 TAKEN_BACK_OR_CORRECTED = {"F_DICTATION_TAKEN_BACK", "F_DICTATION_CORRECTED_RISK"}
@@ -166,10 +164,9 @@ def accept_unsure(transcript: Transcript) -> Transcript:
 
     Where that makes a difference, a flag says so in the answer.
     """
-    confidence = question_confidence(transcript)
-    if confidence >= HEARD_FROM:
+    if question_confidence(transcript) >= HEARD_FROM:
         return transcript
-    text = f"the question was heard with a confidence of {confidence:.2f}, below {HEARD_FROM}, and its user accepted it"
+    text = f"the question was heard {_how_surely(transcript)}, and its user accepted it"
     return replace(transcript, flags=(*transcript.flags, Flag(code=ACCEPTED, text=text)))
 
 
@@ -257,12 +254,11 @@ def _question_text(question: str | Transcript) -> str:
 def _check_heard(spoken: Transcript) -> None:
     """That a spoken question was heard surely enough, and is asked as it was heard. The error quotes none of it."""
     codes = {flag.code for flag in spoken.flags}
-    confidence = question_confidence(spoken)
-    if confidence < HEARD_FROM and ACCEPTED not in codes:
-        unsure = [(place, word) for place, word in enumerate(spoken.words, 1) if word.confidence < HEARD_FROM]
+    if question_confidence(spoken) < HEARD_FROM and ACCEPTED not in codes:
+        unsure = [(place, word) for place, word in enumerate(spoken.words, 1) if 0 < word.confidence < HEARD_FROM]
         places = ", ".join(f"{place} at {word.start_s:.1f} s" for place, word in unsure)
         raise CheckError(
-            f"the spoken question was heard with a confidence of {confidence:.2f}, below {HEARD_FROM}"
+            f"the spoken question was heard {_how_surely(spoken)}"
             + (f"; unsure are its words {places}" if places else ""),
             fix="Read what was heard; if it is right, ask again with --yes (accept_unsure in Python). "
             "Else say it again or type it.",
@@ -277,6 +273,12 @@ def _check_heard(spoken: Transcript) -> None:
             fix="Type the question.",
             code="E_QUESTION_CHANGED",
         )
+
+
+def _how_surely(spoken: Transcript) -> str:
+    if not all(word.confidence for word in spoken.words):
+        return "by a recogniser that does not say how sure it is"
+    return f"with a confidence of {question_confidence(spoken):.2f}, below {HEARD_FROM}"
 
 
 def _check_prompt(prompt: Prompt, parts: Sequence[Part], tokenizer: TextTokenizer) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from medvox.models.ctc import DecodedToken
@@ -11,7 +13,7 @@ from medvox.models.noise_gate import spoken_tokens
 def phrase(start: int, *sure: float) -> list[DecodedToken]:
     """Tokens three rows apart."""
     return [
-        DecodedToken(token_id=5, first_frame=start + 3 * at, last_frame=start + 3 * at, probability=probability)
+        DecodedToken(token_id=5 + at, first_frame=start + 3 * at, last_frame=start + 3 * at, probability=probability)
         for at, probability in enumerate(sure)
     ]
 
@@ -26,12 +28,12 @@ def phrase(start: int, *sure: float) -> list[DecodedToken]:
         (0.5, [], False),
         (0.5, [(0, 99), (130, 150)], False),  # beside speech
         (0.5, [(0, 101)], True),
-        (0.5, [(106, 150)], True),
-        (0.5, [(107, 150)], False),
+        (0.5, [(115, 150)], True),
+        (0.5, [(116, 150)], False),
     ],
 )
 def test_a_phrase_needs_a_voice_or_certainty(sure: float, speech: list[tuple[int, int]], kept: bool) -> None:
-    tokens = phrase(100, sure, sure, sure)
+    tokens = phrase(100, *[sure] * 6)
     assert list(spoken_tokens(tokens, speech).tokens) == (tokens if kept else [])
 
 
@@ -40,9 +42,16 @@ def test_a_doubtful_token_in_a_sure_phrase_stays() -> None:
     assert list(spoken_tokens(tokens, [(0, 10)]).tokens) == tokens
 
 
-def test_a_single_sure_token_without_a_voice_is_a_click() -> None:
-    assert spoken_tokens(phrase(100, 1.0, 1.0), []).tokens == ()
-    assert len(spoken_tokens(phrase(100, 1.0, 1.0), [(90, 120)]).tokens) == 2
+@pytest.mark.parametrize("count", [1, 5])
+def test_a_sure_word_without_a_voice_is_a_click(count: int) -> None:
+    assert spoken_tokens(phrase(100, *[1.0] * count), []).tokens == ()
+    assert len(spoken_tokens(phrase(100, *[1.0] * count), [(90, 120)]).tokens) == count
+
+
+def test_one_word_again_and_again_without_a_voice_is_a_rhythm() -> None:
+    steps = [replace(token, token_id=5) for token in phrase(100, *[1.0] * 8)]
+    assert spoken_tokens(steps, []).tokens == ()
+    assert len(spoken_tokens(steps, [(90, 120)]).tokens) == 8
 
 
 def test_phrases_are_judged_one_by_one_and_counted() -> None:

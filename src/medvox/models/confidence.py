@@ -29,6 +29,7 @@ ORDER = 1 / 3
 LEAST = 1e-6  # chances are kept this far from 0 and 1
 PRIOR = 1.0  # strength of the unfitted weights, against a word of speech
 STEPS = 50
+SMALLEST_STEP = 1e-9
 
 _CONTROL = re.compile(r"<[^<>\s]+>")
 _UNKNOWN = "<unk>"
@@ -127,14 +128,23 @@ def fit(found: _Numbers, right: NDArray[np.bool_]) -> Calibration:
 
 
 def _maximum(table: _Numbers, right: NDArray[np.bool_], free: NDArray[np.bool_]) -> _Numbers:
-    """Newton's method over the free weights; the others are 0."""
+    """Newton's method over the free weights, in steps that never make it worse; the others are 0."""
     prior = np.array([UNFITTED.peak, UNFITTED.doubt, UNFITTED.offset]) * free
+    signs = np.where(right, -1.0, 1.0)
+
+    def cost(weights: _Numbers) -> float:
+        return float(np.logaddexp(0.0, signs * (table @ weights)).sum() + PRIOR / 2 * ((weights - prior) ** 2).sum())
+
     weights = prior.copy()
     for _ in range(STEPS):
         chance = 1 / (1 + np.exp(-np.clip(table @ weights, -30.0, 30.0)))
         slope = table.T @ (chance - right) + PRIOR * (weights - prior)
         curvature = (table * (chance * (1 - chance))[:, None]).T @ table + PRIOR * np.eye(3)
-        weights[free] -= np.linalg.solve(curvature[np.ix_(free, free)], slope[free])
+        step = np.zeros(3)
+        step[free] = np.linalg.solve(curvature[np.ix_(free, free)], slope[free])
+        while np.abs(step).max() > SMALLEST_STEP and cost(weights - step) > cost(weights):
+            step /= 2
+        weights -= step
     return weights
 
 
@@ -149,8 +159,8 @@ def read_calibrations(folder: Path) -> dict[str, Calibration]:
         return dict.fromkeys(MODES, UNFITTED)
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-        found = {mode: Calibration(**{name: float(stored[mode][name]) for name in _NAMES}) for mode in stored}
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        found = {mode: Calibration(**{name: float(one[name]) for name in _NAMES}) for mode, one in stored.items()}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise _broken(path) from error
     numbers = [number for one in found.values() for number in asdict(one).values()]
     if not set(found) <= set(MODES) or not all(math.isfinite(number) for number in numbers):

@@ -14,7 +14,7 @@ from medvox.models.ctc import DecodedToken
 
 PAUSE_ROWS = 12  # 0.5 s
 SURE_OF_NOTHING = 0.35  # mean sureness of the tokens of a phrase
-SURE, FEWEST_SURE = 0.8, 3  # and that of so many tokens at least
+SURE, FEWEST_SURE = 0.8, 6  # and that of so many different tokens; knocks give one, again and again
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,7 +40,7 @@ def spoken_tokens(tokens: Sequence[DecodedToken], speech: Sequence[tuple[int, in
             at += 1
         voiced = at < len(speech) and speech[at][0] <= phrase[-1].last_frame
         sure = sureness(phrase)
-        if sure >= SURE_OF_NOTHING if voiced else sure >= SURE and len(phrase) >= FEWEST_SURE:
+        if sure >= SURE_OF_NOTHING if voiced else sure >= SURE and kinds(phrase) >= FEWEST_SURE:
             kept += phrase
         elif voiced:
             unclear += 1
@@ -57,6 +57,11 @@ def phrases(tokens: Sequence[DecodedToken]) -> list[list[DecodedToken]]:
             found.append([])
         found[-1].append(token)
     return found
+
+
+def kinds(phrase: Sequence[DecodedToken]) -> int:
+    """Different tokens of a phrase."""
+    return len({token.token_id for token in phrase})
 
 
 def sureness(phrase: Sequence[DecodedToken]) -> float:

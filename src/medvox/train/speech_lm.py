@@ -26,7 +26,7 @@ ORDER = 6
 GENERATED_LINES = 300_000
 MOST_NGRAMS = 230_000
 JOINED_SHARE = 0.25  # lines that follow each other in one sentence, as in long recordings
-ALPHAS = (0.5, 0.75, 1.0, 1.25)
+ALPHAS = (0.5, 0.75, 1.0, 1.25)  # no more, lest what is likely outweigh what was said
 BETAS = (1.0, 1.75, 2.5, 3.25)
 
 Hear = Callable[[NDArray[np.float32], BeamSettings], str]
