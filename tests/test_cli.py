@@ -18,6 +18,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from medvox import cli, terminal
+from medvox.data.dictation_files import shipped_templates
 from medvox.errors import BudgetError, InputError, SetupError
 from medvox.synth.slide import make_slide, write_slide
 
@@ -97,6 +98,12 @@ def test_each_command_shows_an_example(command: str) -> None:
     assert f"example:\n  medvox {command}" in done.stdout
 
 
+@pytest.mark.parametrize("command", ["transcribe", "dictate"])
+def test_help_names_every_template_that_ships(command: str) -> None:
+    shown = " ".join(run(command, "--help").stdout.split())
+    assert f"{', '.join(template.name for template in shipped_templates())}, or a file" in shown
+
+
 def test_version() -> None:
     assert run("--version").stdout == "medvox 0.1.0\n"
 
@@ -124,6 +131,19 @@ def test_wrong_usage_exits_2(words: list[str], capsys: pytest.CaptureFixture[str
     assert printed.out == ""
     assert printed.err.startswith("error: ")
     assert "\n  fix: " in printed.err
+
+
+@pytest.mark.parametrize(
+    ("words", "page"),
+    [
+        (["transcribe", "a.wav", "--no-such"], "medvox transcribe --help"),
+        (["inspect", "ct", "more"], "medvox inspect --help"),
+        (["--no-such"], "medvox --help"),
+    ],
+)
+def test_the_fix_is_the_help_of_the_command(words: list[str], page: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(words) == 2
+    assert f"see `{page}`" in capsys.readouterr().err
 
 
 def test_wrong_usage_is_an_error_object_with_json(capsys: pytest.CaptureFixture[str]) -> None:
@@ -461,6 +481,24 @@ def test_a_language_model_is_learned_and_used(tmp_path: Path) -> None:
     assert json.loads(done.stdout)["lines"] == 1
     done = run("transcribe", SAMPLE_QUESTION, "--lm", tmp_path / "a.lm", "--raw")
     assert done.stdout == "which body region does this c t scan show\n"
+
+
+def test_figures_in_a_text_are_left_out_and_said(tmp_path: Path) -> None:
+    (tmp_path / "texts.txt").write_text("which body region\na nodule of 5 mm\n")
+    done = run("models", "lm", tmp_path / "texts.txt", "--out", tmp_path / "a.lm")
+    assert "learned from 1 lines, 1 left out" in done.stdout
+    assert "note: left out for their figures: 1" in done.stderr
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_what_is_no_language_model_is_named(tmp_path: Path, there: bool) -> None:
+    if there:
+        (tmp_path / "reports.txt").write_text("The liver is normal.\n" * 20)
+    done = run("transcribe", SAMPLE_QUESTION, "--lm", tmp_path / "reports.txt", "--json")
+    assert done.returncode == 3
+    error = error_of(done)
+    assert error["message"].count("reports.txt") == 1
+    assert ("no language model" in error["message"], "models lm" in error["fix"]) == (there, there)
 
 
 def test_a_language_model_needs_a_place_to_go(tmp_path: Path) -> None:

@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from medvox.catalog import DEFAULT_ASR, WEIGHTS
-from medvox.dictate import Decoding, learn_lm, transcribe
+from medvox.dictate import Decoding, convert_lm, learn_lm, transcribe
 from medvox.errors import InputError, ModelError, SetupError, UsageError
+from medvox.models.arpa import open_lm, write_arpa
+from medvox.models.beam import BEAM_MEDASR, BEAM_TUNED
 from medvox.models.listening import rows_of
-from medvox.models.speech_model import SpeechModel, load_speech_model
+from medvox.models.speech_model import SpeechModel, decoder_of, load_speech_model
 
 QUESTION = Path(__file__).parents[1] / "src" / "medvox" / "samples" / "question.wav"
 PIECES = ("<epsilon>", "<s>", "</s>", "<unk>", *(f"▁w{number}" for number in range(60)))
@@ -264,6 +266,22 @@ def test_a_learned_text_wins_a_close_race(shipped: SpeechModel, words: tuple[str
     model = torn_between(one, other, shipped)
     assert counts == {"lines": 20, "left_out": 0, "with_figures": 0}
     assert transcribe(QUESTION, model, decoding=Decoding(lm=tmp_path / "a.lm")).raw_text == other
+
+
+def test_an_arpa_file_becomes_one_that_opens_at_once(shipped: SpeechModel, tmp_path: Path) -> None:
+    (tmp_path / "texts.txt").write_text("no pleural effusion\nthe liver is normal\n")
+    learn_lm([tmp_path / "texts.txt"], tmp_path / "a.lm", model=shipped, order=3)
+    learned = open_lm(tmp_path / "a.lm", shipped.pieces)
+    write_arpa(learned, tmp_path / "a.arpa", shipped.pieces)
+    assert convert_lm(tmp_path / "a.arpa", tmp_path / "b.lm", model=shipped) == sum(learned.counts)
+    assert open_lm(tmp_path / "b.lm", shipped.pieces).counts == learned.counts
+
+
+def test_the_published_search_is_usual_for_a_model_without_a_language_model(shipped: SpeechModel) -> None:
+    bare = replace(shipped, lm=None)
+    assert decoder_of(bare, lm=shipped.lm).search.settings == BEAM_MEDASR
+    assert decoder_of(shipped, lm=shipped.lm).search.settings == BEAM_TUNED
+    assert decoder_of(bare).search is None
 
 
 def test_a_beam_without_anything_to_favour_hears_what_greedy_hears(shipped: SpeechModel) -> None:

@@ -147,6 +147,8 @@ def test_the_package_has_the_generator() -> None:
         (["-"], "E_AUDIO_EMPTY", 3),
         ([str(QUESTION), "--template", "no-such-template"], "E_TEMPLATE_NAME", 2),
         ([str(QUESTION), "--model", "no-such-model"], "E_MODEL_UNKNOWN", 4),
+        ([str(QUESTION), "--model", "whisper:no-such-model"], "E_USAGE", 2),
+        ([str(QUESTION), "--model", "openai:https://not.allowed.example"], "E_USAGE", 2),
         ([str(QUESTION), "--pace", "slow"], "E_USAGE", 2),
     ],
 )

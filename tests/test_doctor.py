@@ -60,3 +60,20 @@ def test_a_missing_package_is_bad(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_fault_has_a_fix() -> None:
     assert all(check.fix for check in doctor.examine() if check.state != "ok")
+
+
+def test_without_a_compiler_the_search_is_slow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("MEDVOX_KERNELS", raising=False)
+    check = check_named("speech search")
+    assert check.state == "note"
+    assert "no C compiler" in check.found
+
+
+def test_with_a_compiler_the_search_is_fast(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "cc").touch(mode=0o700)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("MEDVOX_KERNELS", raising=False)
+    check = check_named("speech search")
+    assert (check.state, check.fix) == ("ok", "")

@@ -51,7 +51,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 CLI_MAY_LOAD_AT_IMPORT = {"__init__", "errors", "terminal", "arguments"}
 TORCH = {"torch", "transformers", "peft", "trl", "accelerate"}
-PACKAGES = {  # see docs/adr/0003, 0007 and 0009
+PACKAGES = {  # see docs/adr/0003, 0007, 0009, 0011 and 0012
     "PIL", "av", "faster_whisper", "gdcm", "jpeg_ls", "nibabel", "numpy", "openjpeg", "openslide", "openvino",
     "pydicom", "pypdfium2", "safetensors", "sounddevice", "soundfile", "soxr", "tokenizers", "torch",
 }  # fmt: skip

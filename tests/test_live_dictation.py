@@ -108,7 +108,9 @@ def test_words_have_the_times_of_the_session(texts: list[LiveText], question: Sa
 
 def test_the_written_text_is_that_of_all_utterances(texts: list[LiveText]) -> None:
     finals = [text for text in texts if text.final]
-    assert finals[-1].written == format_text(" ".join(text.committed for text in finals)).text.removesuffix("?")
+    for number, text in enumerate(finals, start=1):
+        assert text.written == format_text(" ".join(one.committed for one in finals[:number])).text
+    assert finals[-1].written.endswith("?")
 
 
 @pytest.mark.parametrize("size", [160, 1600, 20_000, 10**6])
@@ -174,7 +176,7 @@ def test_memory_does_not_grow_with_the_session(model: SpeechModel, question: Sam
     from medvox import live_dictation
 
     ear = live_dictation._Ear(
-        model, decoder_of(model, "greedy"), live_dictation.Writer(), live_dictation.DEFAULT_LISTENING
+        model, decoder_of(model, "greedy"), live_dictation.DEFAULT_WRITING, live_dictation.DEFAULT_LISTENING
     )
     for block in blocks(np.tile(question[4000:-8000], 12)):  # half a minute almost without a pause
         list(ear.hear(block))

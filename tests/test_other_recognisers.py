@@ -73,7 +73,21 @@ def test_the_grammar_holds_for_its_text(port: int) -> None:
 def test_words_of_unknown_confidence_have_none_of_it(port: int) -> None:
     heard = transcribe(QUESTION, says(port, "no nodule"))
     assert {word.confidence for word in heard.words} == {0.0}
-    assert "F_CONFIDENCE_UNKNOWN" in {flag.code for flag in heard.flags}
+    assert heard.confidence is None
+    assert [flag.code for flag in heard.flags] == ["F_SPEECH_SERVER", "F_CONFIDENCE_UNKNOWN"]
+
+
+def test_one_unknown_confidence_leaves_that_of_the_whole_unknown(port: int) -> None:
+    words = [
+        {"word": "no", "start": 0.1, "end": 0.2, "probability": 0.9},
+        {"word": "left", "start": 0.3, "end": 0.4, "probability": 0.3},
+        {"word": "nodule", "start": 0.5, "end": 0.6},
+    ]
+    body = json.dumps({"text": "no left nodule", "words": words})
+    heard = transcribe(QUESTION, address(port, do="say", body=body))
+    assert heard.confidence is None
+    (unsure,) = [flag for flag in heard.flags if flag.code == "F_TRANSCRIPT_UNSURE"]
+    assert "1 of 3" in unsure.text
 
 
 def test_what_only_our_own_recogniser_can_use_is_refused(port: int, tmp_path: Path) -> None:
@@ -130,11 +144,15 @@ def test_an_unsure_one_is_refused_and_shown_and_asked_with_yes(port: int) -> Non
     words = ["ask", "--speech", QUESTION, "--speech-model", says(port, "is there a mass"), SAMPLES / "ct_abdomen"]
     done = medvox(*words, "--json")
     assert done.returncode == 6
-    assert json.loads(done.stdout)["error"]["code"] == "E_QUESTION_UNSURE"
+    error = json.loads(done.stdout)["error"]
+    assert error["code"] == "E_QUESTION_UNSURE"
+    assert "does not say how sure it is" in error["message"]
+    assert "0.00" not in error["message"] + done.stderr
     assert "heard: Is there a mass?" in done.stderr
     done = medvox(*words, "--json", "--yes")
     assert done.returncode == 0, done.stderr
-    assert "F_QUESTION_ACCEPTED" in {flag["code"] for flag in json.loads(done.stdout)["flags"]}
+    flags = {flag["code"]: flag["text"] for flag in json.loads(done.stdout)["flags"]}
+    assert "does not say how sure it is" in flags["F_QUESTION_ACCEPTED"]
 
 
 def test_yes_without_speech_is_refused() -> None:

@@ -104,9 +104,15 @@ def test_what_was_written_is_not_heard_again(folder: Path, tmp_path: Path, capsy
     call = ["transcribe", str(folder / "a.wav"), "--out", str(tmp_path / "out"), "--raw"]
     assert cli.main(call) == 0
     assert written.read_text() == "kept"
-    assert "1 were there already" in capsys.readouterr().err
+    assert "written already: 1" in capsys.readouterr().err
     assert cli.main([*call, "--overwrite"]) == 0
     assert written.read_text() == f"{SAID}\n"
+
+
+def test_an_error_names_its_file_once(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["transcribe", str(folder)]) == 3
+    (error,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
+    assert error.count("b.wav") == 1
 
 
 def test_json_has_a_line_for_every_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -117,8 +123,11 @@ def test_json_has_a_line_for_every_file(folder: Path, capsys: pytest.CaptureFixt
     assert bad["error"]["fix"]
 
 
-def test_other_texts_come_with_nbest(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["transcribe", str(QUESTION), "--decoding", "beam.tuned", "--nbest", "3", "--json"]) == 0
+def test_other_texts_come_with_nbest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    question, rate_hz = soundfile.read(QUESTION)
+    noisy = tmp_path / "noisy.wav"
+    soundfile.write(noisy, question + 0.1 * np.random.default_rng(0).standard_normal(len(question)), rate_hz)
+    assert cli.main(["transcribe", str(noisy), "--decoding", "beam.tuned", "--nbest", "3", "--json"]) == 0
     transcript = json.loads(capsys.readouterr().out)
     assert 1 <= len(transcript["alternatives"]) <= 2
     assert transcript["raw_text"] not in transcript["alternatives"]
@@ -128,6 +137,45 @@ def test_other_texts_come_with_nbest(capsys: pytest.CaptureFixture[str]) -> None
 def test_an_nbest_out_of_range_is_refused(number: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["transcribe", str(QUESTION), "--nbest", number]) == 2
     assert "nbest" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--template", "chest-xray", "--format", "srt"],
+        ["--template", "chest-xray", "--format", "vtt"],
+        ["--template", "chest-xray", "--format", "verbose_json"],
+        ["--diff", "said.txt", "--out", "folder"],
+        ["--diff", "said.txt", "--format", "srt"],
+        ["--diff", "said.txt", "--nbest", "2", "--json"],
+        ["--raw", "--json"],
+        ["--raw", "--format", "srt"],
+        ["--nbest", "2"],
+        ["--nbest", "2", "--format", "verbose_json"],
+        ["--json", "--format", "txt"],
+        ["--json", "--format", "vtt"],
+        ["--overwrite"],
+    ],
+)
+def test_options_that_would_have_no_effect_are_refused(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["transcribe", "no-such.wav", "--model", "no-such-model", *options]) == 2
+    printed = capsys.readouterr()
+    assert options[0] in printed.out + printed.err
+    assert "fix" in printed.out + printed.err
+
+
+@pytest.mark.parametrize(
+    ("options", "first"),
+    [(["--json", "--format", "json"], "file"), (["--json", "--format", "verbose_json"], "task")],
+)
+def test_json_of_both_kinds_goes_with_json(options: list[str], first: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["transcribe", str(QUESTION), *options]) == 0
+    assert next(iter(json.loads(capsys.readouterr().out))) == first
+
+
+def test_files_in_one_form_and_lines_in_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["transcribe", str(QUESTION), "--json", "--format", "srt", "--out", str(tmp_path)]) == 0
+    assert Path(json.loads(capsys.readouterr().out)["out"]).read_text().startswith("1\n00:00:00,")
 
 
 def test_one_text_has_one_reference(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from medvox import __version__
 from medvox.errors import UsageError
@@ -31,9 +31,18 @@ EPILOG = """examples:
   medvox deid scans/ clean/ --key project.key    copies without identifiers
 """
 
+TEMPLATES = ("chest-xray", "ct-abdomen", "ct-head", "mri-brain", "pathology-lung")  # that ship; data/templates has them
+
 
 class _Parser(argparse.ArgumentParser):
     """An argument parser whose complaints are UsageErrors, so that ``--json`` holds for them too."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As the library's, but what a command does not know is its own complaint, and not that of ``medvox``."""
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found, unknown
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(message, fix=f"see `{self.prog} --help`")
@@ -79,7 +88,7 @@ def build_parser(runs: Mapping[str, Callable[..., int]]) -> argparse.ArgumentPar
     command = add("models", "list the models that medvox knows, or learn a language model", "medvox models list")
     command.usage = "medvox models [list]\n       medvox models lm TEXT... --out FILE [options]"
     command.add_argument("action", metavar="list|lm", choices=["list", "lm"], nargs="?", default="list")
-    command.add_argument("texts", metavar="TEXT", nargs="*", type=Path, help="texts to learn from, a sentence a line")
+    command.add_argument("texts", metavar="TEXT", nargs="*", type=Path, help="a sentence a line; or one ARPA file")
     command.add_argument("--out", metavar="FILE", type=Path, help="the language model to write")
     command.add_argument("--order", metavar="N", type=_positive, default=4, help="tokens looked at; default: 4")
     command.add_argument("--model", metavar="NAME", help="the speech model whose tokens it is for")
@@ -99,6 +108,7 @@ def _add_ask(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--speech", metavar="FILE", type=Path, help="a recording of the question, instead of QUESTION")
     command.add_argument("--speech-model", metavar="NAME", help="what recognises --speech, as --model of transcribe")
+    _add_precision(command)
     command.add_argument("--yes", action="store_true", help="ask a spoken question even if it was heard unsurely")
     command.add_argument("--series", metavar="UID", help="the series to use when PATH holds several")
     command.add_argument("--modality", choices=["CT"], help="what a NIfTI file holds; it does not say so itself")
@@ -109,7 +119,7 @@ def _add_ask(command: argparse.ArgumentParser) -> None:
 
 def _add_transcribe(command: argparse.ArgumentParser) -> None:
     formats = ["txt", "json", "srt", "vtt", "verbose_json"]
-    command.add_argument("--format", choices=formats, default="txt", help="default: txt; verbose_json is OpenAI's")
+    command.add_argument("--format", choices=formats, help="default: txt; verbose_json is OpenAI's")
     command.add_argument("--raw", action="store_true", help="print the words as they were recognised, not formatted")
     command.add_argument(
         "--diff", metavar="REF.txt", type=Path, help="show the words that were really said beside those that were heard"
@@ -120,6 +130,39 @@ def _add_transcribe(command: argparse.ArgumentParser) -> None:
     command.add_argument("--overwrite", action="store_true", help="with --out: hear again what is there")
     command.add_argument("files", metavar="FILE", nargs="+", type=Path, help="sound files, or folders of them")
     _add_hearing(command)
+
+
+def form_of(args: argparse.Namespace) -> str:
+    """The form in which ``transcribe`` gives a transcript.
+
+    Raises:
+        UsageError: one of the options would have no effect beside another.
+    """
+    form: str = args.format or ("json" if args.json and not args.out else "txt")
+    refused = (
+        (
+            args.diff and (args.out or args.format or args.nbest > 1),
+            "--diff compares, and gives no transcript",
+            "leave out --out, --format and --nbest, or --diff",
+        ),
+        (args.overwrite and not args.out, "--overwrite is for --out", "leave it out, or give --out DIR"),
+        (args.raw and form != "txt", "--raw is for text alone", "leave it out: JSON holds the raw text too"),
+        (args.nbest > 1 and form != "json", "--nbest is for JSON", "add --format json, or leave out --nbest"),
+        (
+            args.template and form not in ("txt", "json"),
+            "--template makes a report, whose headings and fields have no times",
+            "use --format txt or json, or leave out --template",
+        ),
+        (
+            args.json and not args.out and not form.endswith("json"),
+            f"--json and --format {form} contradict each other",
+            "use one of them",
+        ),
+    )
+    for given, message, fix in refused:
+        if given:
+            raise UsageError(message, fix=fix)
+    return form
 
 
 def _add_dictate(command: argparse.ArgumentParser) -> None:
@@ -138,18 +181,28 @@ def _add_hearing(command: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="a name from `medvox models list`, a model folder, openai:URL[#MODEL] or whisper:NAME",
     )
+    _add_precision(command)
     methods = ["greedy", "beam.medasr", "beam.tuned"]
     command.add_argument(
         "--decoding",
         choices=methods,
         default="",
-        help="default: beam.tuned where there is a language model, else greedy",
+        help="default: beam.tuned where the model has a language model, beam.medasr with another, else greedy",
     )
     command.add_argument("--lm", metavar="FILE", type=Path, help="a language model: ARPA, or from `medvox models lm`")
     command.add_argument("--hotwords", metavar="FILE", type=Path, help="phrases to favour, one a line")
-    command.add_argument("--template", metavar="NAME", help="a report to fill in: chest-xray, ct-head ..., or a file")
+    command.add_argument("--template", metavar="NAME", help=f"a report to fill in: {', '.join(TEMPLATES)}, or a file")
     command.add_argument("--auto-texts", metavar="FILE", type=Path, help='what "insert NAME" writes')
     command.add_argument("--corrections", metavar="FILE", type=Path, help="heard phrases and what to write for them")
+
+
+def _add_precision(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--precision",
+        metavar="auto|fp32|bf16|int8",
+        default="auto",
+        help="numbers that a speech model in the hub's layout is run in; default: auto, what suits it and this machine",
+    )
 
 
 def _add_material(command: argparse.ArgumentParser, verb: str) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medvox.arguments import build_parser
+from medvox.arguments import build_parser, form_of
 from medvox.errors import MedvoxError, UsageError
 from medvox.terminal import (
     LiveScreen,
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from medvox.types import Samples
 
 EXIT_INTERRUPTED = 130
+ARPA_NAMES = (".arpa", ".arpa.gz", ".arpa.xz")
 NO_VOLUME = {"E_SERIES_KIND", "E_DICOM_NOT_READ"}  # pictures, slides, reports: nothing that could be NIfTI
 
 
@@ -60,7 +61,7 @@ def run_ask(args: argparse.Namespace, progress: ProgressBar) -> int:
     if args.speech:
         from medvox.dictate import load_recogniser, transcribe
 
-        recogniser = load_recogniser(args.speech_model)
+        recogniser = load_recogniser(args.speech_model, precision=args.precision)
         print_notice(recogniser)
         heard = transcribe(args.speech, recogniser, progress=progress)
         progress.clear()
@@ -90,14 +91,13 @@ def run_transcribe(args: argparse.Namespace, progress: ProgressBar) -> int:
     """``medvox transcribe``: prints or writes one Transcript per file; a bad file does not stop the others."""
     from medvox.recordings import Dictation, find_recordings, transcribe_all
 
-    files = find_recordings(args.files)
+    shown, files = form_of(args), find_recordings(args.files)
     if args.diff and len(files) > 1:
         raise UsageError("--diff compares one recording", fix="give one file")
-    shown = "json" if args.json and not args.out else args.format
     targets = {file: args.out / f"{name}.{shown.replace('_', '.')}" for file, name in files.items()} if args.out else {}
     todo = [file for file in files if args.overwrite or file not in targets or not targets[file].exists()]
     decoding, writing = _hearing(args)
-    dictation = Dictation(model=args.model, decoding=decoding, writing=writing)
+    dictation = Dictation(model=args.model, precision=args.precision, decoding=decoding, writing=writing)
     worst = 0
     heard = transcribe_all(todo, dictation, jobs=args.jobs, notice=print_notice, progress=progress) if todo else []
     for file, outcome in heard:
@@ -115,7 +115,7 @@ def run_transcribe(args: argparse.Namespace, progress: ProgressBar) -> int:
         else:
             print_transcript(outcome, shown, raw=args.raw, title=str(file) if len(files) > 1 else "")
     if len(todo) < len(files):
-        print(f"note: {len(files) - len(todo)} were there already", file=sys.stderr)
+        print(f"note: written already: {len(files) - len(todo)}", file=sys.stderr)
     return worst
 
 
@@ -126,7 +126,8 @@ def run_dictate(args: argparse.Namespace, progress: ProgressBar) -> int:
     from medvox.models.speech_model import SpeechModel
 
     decoding, writing = _hearing(args)
-    model = load_recogniser(args.model)
+    foreign = str(args.model).startswith(("openai:", "whisper:"))
+    model = None if foreign else load_recogniser(args.model, precision=args.precision)
     if not isinstance(model, SpeechModel):
         raise UsageError(
             "only models in the hub's layout listen while someone speaks", fix="use `medvox transcribe` on a recording"
@@ -301,15 +302,23 @@ def run_models(args: argparse.Namespace, progress: ProgressBar) -> int:
 
 
 def _learn_lm(args: argparse.Namespace) -> int:
-    from medvox.dictate import learn_lm
+    from medvox.dictate import convert_lm, learn_lm
 
     if not args.texts or args.out is None:
         raise UsageError("models lm needs texts and a place to write", fix="medvox models lm TEXT... --out FILE")
+    if len(args.texts) == 1 and args.texts[0].name.endswith(ARPA_NAMES):
+        ngrams = convert_lm(args.texts[0], args.out, model=args.model)
+        shown = {"ngrams": ngrams, "file": str(args.out)}
+        print_json(shown) if args.json else print(f"{args.out}: {ngrams} n-grams")
+        return 0
     counts = learn_lm(args.texts, args.out, model=args.model, order=args.order)
     if args.json:
         print_json(counts | {"file": str(args.out)})
     else:
         print(f"{args.out}: learned from {counts['lines']} lines, {counts['left_out']} left out")
+        if counts["with_figures"]:
+            text = f"left out for their figures: {counts['with_figures']}; write numbers as they are spoken"
+            print(f"note: {text}", file=sys.stderr)
     return 0
 
 

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
-from medvox.catalog import DEFAULT_ASR, resolve_model
+from medvox.catalog import DEFAULT_ASR, TYPICAL_SPEECH, resolve_model
 from medvox.data.dictation_files import read_auto_texts, read_corrections, read_template
 from medvox.data.phrases import read_phrases
 from medvox.data.record import read_record
 from medvox.data.recording import Recording, read_recording
 from medvox.data.results import Transcript, Word
-from medvox.data.unfinished import Rows, UnfinishedRows, cache_folder, unfinished_rows
+from medvox.data.unfinished import Rows, UnfinishedRows, unfinished_rows
 from medvox.encode.batch import to_features
 from medvox.encode.long_speech import FEWEST_FRAMES, FeatureWindows
 from medvox.encode.speech import HOP_SAMPLES, SAMPLE_RATE_HZ, frame_count, log_mel
@@ -41,7 +41,7 @@ from medvox.models.speech_model import SpeechModel, TokenDecoder, decoder_of, lo
 from medvox.models.whisper_speech import load_whisper
 from medvox.parse.commands import DEFAULT_WRITING, WritingSettings
 from medvox.parse.transcript import format_text, raw_text, words_from_tokens
-from medvox.types import Flag, Progress, no_progress
+from medvox.types import Features, Flag, Progress, cache_folder, no_progress
 
 UNSURE_BELOW = 0.6
 NO_SPEECH = Flag(code="F_NO_SPEECH", text="no speech was heard in the recording")
@@ -119,7 +119,7 @@ def transcribe(
         flags=(*recording.flags, *flags, *_unsure(words), *written.flags),
         risks=written.risks,
         alternatives=alternatives,
-        confidence=overall([word.confidence for word in words]) if words else None,
+        confidence=overall([word.confidence for word in words]) if words and all(w.confidence for w in words) else None,
         file_sha256=recording.source.sha256,
         model_sha256=model.sha256,
         seconds=time.perf_counter() - start,
@@ -142,23 +142,36 @@ def read_writing(
     )
 
 
-def load_recogniser(model: Path | str | None = None) -> SpeechModel | Recogniser:
+def load_recogniser(model: Path | str | None = None, *, precision: str = "auto") -> SpeechModel | Recogniser:
     """What hears speech, by its name.
 
     Args:
         model: name or folder of a model in the hub's layout, ``openai:URL[#MODEL]`` for a server with OpenAI's
             interface, or ``whisper:NAME`` or ``whisper:FOLDER``; the small model that ships when None.
+        precision: in which numbers a model in the hub's layout is run: ``fp32``, ``bf16``, ``int8``, or ``auto`` for
+            what suits it and this machine.
 
     Raises:
-        SetupError: it is not here, or the recording may not be sent to it.
-        UsageError: the address of the server is none.
+        SetupError: it is not here, the recording may not be sent to it, or it cannot be run so.
+        UsageError: the address of the server is none, or the precision is not one for this recogniser.
     """
     name = str(model or DEFAULT_ASR)
+    if name.startswith(("openai:", "whisper:")) and precision != "auto":
+        raise UsageError(
+            f"{name.partition(':')[0]}: chooses its numbers itself", fix="leave --precision out", code="E_SPEECH_DTYPE"
+        )
     if name.startswith("openai:"):
         return OpenAiSpeech(server_at(name, os.environ))
     if name.startswith("whisper:"):
         return load_whisper(name)
-    return load_speech_model(resolve_model(name))
+    return load_speech_model(resolve_model(name), precision=precision, speech=_typical_speech)
+
+
+def _typical_speech() -> list[Features]:
+    """Features of the speech that ships, in pieces of 10 s."""
+    samples = np.concatenate(list(read_recording(TYPICAL_SPEECH).blocks()))
+    pieces = np.array_split(samples, len(samples) // (10 * SAMPLE_RATE_HZ))
+    return [log_mel(piece) for piece in pieces]
 
 
 def _hear(
@@ -185,7 +198,7 @@ def _hear(
         )
     flags = [] if words else [NO_SPEECH]
     if spoken.unclear:
-        text = f"{spoken.unclear} passages sound like speech, but no word of them is sure; they were left out"
+        text = f"passages that sound like speech, left out because no word of them is sure: {spoken.unclear}"
         flags.append(Flag(code="F_SPEECH_UNCLEAR", text=text))
     found = dict.fromkeys(raw_text(words_from_tokens(other.tokens, model.pieces)) for other in others)
     found.pop(raw_text(words), None)
@@ -213,10 +226,10 @@ def _rows(recording: Recording, model: SpeechModel, activity: Activity, progress
     features = FeatureWindows(recording.blocks())
     pieces = len(model.pieces)
     silence = silence_row(pieces, model.blank)
-    work = f"{recording.source.sha256} {model.sha256} {type(model.network).__name__} {windows}"
+    work = f"{recording.source.sha256} {model.sha256} {model.engine} {windows}"
     with ExitStack() as held:
         if recording.duration_s > RESUMED_S:
-            found = held.enter_context(unfinished_rows(work, (rows_of(frames), pieces), cache_folder()))
+            found = held.enter_context(unfinished_rows(work, (rows_of(frames), pieces), cache_folder("unfinished")))
         else:
             found = UnfinishedRows((rows_of(frames), pieces))
         parts = logits_stream(
@@ -262,10 +275,11 @@ def learn_lm(
 ) -> dict[str, int]:
     """Learn a language model over a speech model's tokens from texts, one sentence a line.
 
-    Lines that hold characters which the model cannot write are tried in lower case without punctuation, else left out.
+    Lines that hold characters which the model cannot write are tried in lower case without punctuation, else left out:
+    how a number is spoken is not guessed.
 
     Returns:
-        how many ``lines`` were used and how many ``left_out``.
+        how many ``lines`` were used and how many ``left_out``, of these how many ``with_figures``.
 
     Raises:
         InputError: a text cannot be read, or no line can be used (``E_LM_TEXT``).
@@ -274,15 +288,34 @@ def learn_lm(
     if not isinstance(model, SpeechModel):
         model = load_speech_model(resolve_model(model or DEFAULT_ASR))
     lines = [line for path in texts for line in read_record(path).text.splitlines() if line.strip()]
-    sentences = [ids for line in lines if (ids := model.token_ids(spellings(line)))]
+    found = [(line, model.token_ids(spellings(line))) for line in lines]
+    sentences = [ids for _, ids in found if ids]
+    with_figures = sum(not ids and any(map(str.isdigit, line)) for line, ids in found)
     if not sentences:
         raise InputError(
             "no line of the texts can be written with the model's tokens",
-            fix="give English text, one sentence a line",
+            fix="give English text, one sentence a line, with numbers as they are spoken",
             code="E_LM_TEXT",
         )
     save_lm(build_lm(sentences, order=order, pieces=model.pieces, blank=model.blank), out)
-    return {"lines": len(sentences), "left_out": len(lines) - len(sentences)}
+    return {"lines": len(sentences), "left_out": len(lines) - len(sentences), "with_figures": with_figures}
+
+
+def convert_lm(path: Path, out: Path, *, model: SpeechModel | Path | str | None = None) -> int:
+    """Turn an ARPA file into the compact form, which opens at once.
+
+    Returns:
+        how many n-grams it holds.
+
+    Raises:
+        InputError: the file is missing, broken, or of another vocabulary.
+        SetupError: the model is missing.
+    """
+    if not isinstance(model, SpeechModel):
+        model = load_speech_model(resolve_model(model or DEFAULT_ASR))
+    lm = open_lm(path, model.pieces)
+    save_lm(lm, out)
+    return sum(lm.counts)
 
 
 def open_decoder(model: SpeechModel, decoding: Decoding = DEFAULT_DECODING) -> TokenDecoder:
@@ -306,8 +339,8 @@ def _hot_words(path: Path, model: SpeechModel) -> HotWords:
 
 
 def _unsure(words: Sequence[Word]) -> list[Flag]:
-    unsure = [word.word for word in words if word.confidence < UNSURE_BELOW]
+    unsure = [word.word for word in words if 0 < word.confidence < UNSURE_BELOW]
     if not unsure:
         return []
-    text = f"{len(unsure)} of {len(words)} words are unsure (confidence below {UNSURE_BELOW}); check the transcript"
+    text = f"unsure words (confidence below {UNSURE_BELOW}): {len(unsure)} of {len(words)}; check the transcript"
     return [Flag(code="F_TRANSCRIPT_UNSURE", text=text)]

@@ -24,7 +24,7 @@ from medvox.models.live import Live
 from medvox.models.live_tokens import LiveTokens, Phrasing
 from medvox.models.speech_model import Decode, SpeechModel, decoder_of
 from medvox.parse.commands import DEFAULT_WRITING, Writer, WritingSettings
-from medvox.parse.transcript import WORD_START, raw_text, words_from_tokens
+from medvox.parse.transcript import WORD_START, end_of_text, raw_text, words_from_tokens
 from medvox.types import Flag, Samples, to_json
 
 FRAMES_A_S = SAMPLE_RATE_HZ // HOP_SAMPLES
@@ -109,7 +109,7 @@ def listen(
     Raises:
         ModelError: the model gave unusable numbers.
     """
-    ear = _Ear(model, decode or decoder_of(model), Writer(settings=writing), listening)
+    ear = _Ear(model, decode or decoder_of(model), writing, listening)
     for block in blocks:
         for start in range(0, len(block), PIECE_SAMPLES):
             yield from ear.hear(block[start : start + PIECE_SAMPLES])
@@ -119,8 +119,9 @@ def listen(
 class _Ear:
     """All that was heard so far."""
 
-    def __init__(self, model: SpeechModel, decode: Decode, writer: Writer, how: Listening) -> None:
-        self._model, self._decode, self._writer, self._how = model, decode, writer, how
+    def __init__(self, model: SpeechModel, decode: Decode, writing: WritingSettings, how: Listening) -> None:
+        self._model, self._decode, self._writing, self._how = model, decode, writing, how
+        self._writer = Writer(settings=writing)
         self._starts = [number for number, piece in enumerate(model.pieces) if piece.startswith(WORD_START)]
         self._live = Live(model.network)
         self._voice = EndOfSpeech(pause_s=how.pause_s)
@@ -206,7 +207,7 @@ class _Ear:
             written = self._writer.preview(words)
         else:
             self._writer.add(words)
-            written = self._writer.written()
+            written = end_of_text(self._writer.written(), settings=self._writing)
         yield LiveText(
             utterance=self._utterances,
             committed=shown[0],
@@ -228,5 +229,5 @@ class _Ear:
 
     def _hearing_flags(self) -> Iterator[Flag]:
         if unclear := self._unclear + (self._tokens.unclear if self._tokens else 0):
-            text = f"{unclear} passages sound like speech, but no word of them is sure; they were left out"
+            text = f"passages that sound like speech, left out because no word of them is sure: {unclear}"
             yield Flag(code="F_SPEECH_UNCLEAR", text=text)

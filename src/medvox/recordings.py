@@ -33,6 +33,7 @@ class Dictation:
     """How recordings are heard and written; see ``dictate.transcribe``."""
 
     model: str | None = None
+    precision: str = "auto"
     decoding: Decoding = DEFAULT_DECODING
     writing: WritingSettings = DEFAULT_WRITING
 
@@ -107,7 +108,7 @@ def transcribe_all(
 
 
 def _recogniser(dictation: Dictation) -> TokenDecoder | Recogniser:
-    model = load_recogniser(dictation.model)
+    model = load_recogniser(dictation.model, precision=dictation.precision)
     return open_decoder(model, dictation.decoding) if isinstance(model, SpeechModel) else model
 
 

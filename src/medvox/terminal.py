@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Block = TypeVar("Block")
 BAR_WIDTH = 24
-UNSURE_BELOW = 0.6  # words of a spoken question below this confidence are shown; see answer.HEARD_FROM
+UNSURE_BELOW = 0.75  # words of a spoken question below this confidence are shown; see answer.HEARD_FROM
 
 
 class ProgressBar:
@@ -94,7 +94,7 @@ def print_notice(recogniser: object) -> None:
 def print_heard(transcript: Transcript) -> None:
     """A spoken question as it was heard, on stderr, with the words that were heard least surely."""
     print(f"heard: {transcript.text}", file=sys.stderr)
-    unsure = [word for word in transcript.words if word.confidence < UNSURE_BELOW]
+    unsure = [word for word in transcript.words if 0 < word.confidence < UNSURE_BELOW]
     if unsure:
         shown = ", ".join(f"{word.word} ({word.confidence:.2f} at {word.start_s:.1f} s)" for word in unsure)
         print(f"unsure: {shown}", file=sys.stderr)
@@ -268,7 +268,7 @@ def print_error(error: MedvoxError, *, as_json: bool, file: Path | None = None) 
     if as_json:
         print_json(named | {"error": error.as_dict()})
     else:
-        where = f"{file.name}: " if file else ""
+        where = f"{file.name}: " if file and file.name not in error.message else ""
         print(f"error: {where}{error.message}\n  fix: {error.fix}", file=sys.stderr)
 
 

@@ -1,12 +1,14 @@
-"""Small words that every stage shares: array aliases and flags. Knows no stage.
+"""Small words that every stage shares: array aliases, flags, where the cache is. Knows no stage.
 
 Axes: B batch, T token positions, N images, S slices, R rows, C columns, F frames, M mel bands.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,6 +37,12 @@ class Flag:
 
 def no_progress(what: str, done: int, total: int) -> None:
     """The progress reporter that reports nothing."""
+
+
+def cache_folder(name: str) -> Path:
+    """Where what can be made again is kept: ``name`` in ``$MEDVOX_CACHE``, else in ``medvox`` of the user's cache."""
+    own = os.environ.get("MEDVOX_CACHE")
+    return Path(own or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "medvox") / name
 
 
 def to_json(value: Any) -> Any:

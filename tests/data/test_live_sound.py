@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import subprocess
 import sys
@@ -148,11 +147,23 @@ def test_an_error_of_the_source_comes_through_behind_the_sound() -> None:
         next(blocks)
 
 
-def test_without_the_package_there_is_another_way() -> None:
-    if importlib.util.find_spec("sounddevice"):
-        pytest.skip("sounddevice is installed")
+def test_without_the_package_there_is_another_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sounddevice", None)  # an import of it fails then
     with pytest.raises(SetupError) as caught:
         next(microphone_blocks())
     assert caught.value.code == "E_MICROPHONE"
     assert "arecord" in caught.value.fix
-    assert "pip install sounddevice" in caught.value.fix
+    assert "pip install 'medvox[microphone]'" in caught.value.fix
+
+
+def test_without_a_microphone_nothing_is_to_be_installed() -> None:
+    try:
+        import sounddevice
+    except (ImportError, OSError):
+        pytest.skip("sounddevice or its PortAudio is not installed")
+    if any(device["max_input_channels"] for device in sounddevice.query_devices()):
+        pytest.skip("this machine has a microphone")
+    with pytest.raises(SetupError, match="cannot be opened") as caught:
+        next(microphone_blocks())
+    assert "install" not in caught.value.fix
+    assert "arecord" in caught.value.fix

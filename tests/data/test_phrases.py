@@ -13,9 +13,20 @@ from medvox.errors import InputError
 def test_one_phrase_a_line_with_its_weight(tmp_path: Path) -> None:
     (tmp_path / "hot.txt").write_text("# drugs\npembrolizumab\n\nground  glass\t12.5\n")
     assert read_phrases(tmp_path / "hot.txt") == (
-        Phrase(text="pembrolizumab", weight=10.0, line=2),
+        Phrase(text="pembrolizumab", weight=55.0, line=2),
         Phrase(text="ground glass", weight=12.5, line=4),
     )
+
+
+def test_spaces_and_hyphens_weigh_nothing(tmp_path: Path) -> None:
+    (tmp_path / "hot.txt").write_text("T-DM1 trial\n")
+    assert read_phrases(tmp_path / "hot.txt")[0].weight == 35.0
+
+
+@pytest.mark.parametrize("phrase", ["x", "CT", "lid"])
+def test_the_shortest_weigh_something(phrase: str, tmp_path: Path) -> None:
+    (tmp_path / "hot.txt").write_text(phrase)
+    assert read_phrases(tmp_path / "hot.txt")[0].weight == 5.0
 
 
 @pytest.mark.parametrize("weight", ["much", "0", "-3", "nan", "inf"])

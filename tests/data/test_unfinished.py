@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from medvox.data.unfinished import KEPT_S, UnfinishedRows, cache_folder, unfinished_rows
+from medvox.data.unfinished import KEPT_S, UnfinishedRows, unfinished_rows
 from medvox.errors import ModelError
 
 SHAPE = (100, 7)
@@ -152,8 +152,3 @@ def test_what_nobody_came_back_for_goes_after_a_week(tmp_path: Path) -> None:
     os.utime(file, (time.time() - KEPT_S - 60,) * 2)
     with unfinished_rows("b", SHAPE, tmp_path):
         assert not file.exists()
-
-
-def test_the_folder_can_be_chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("MEDVOX_CACHE", str(tmp_path))
-    assert cache_folder() == tmp_path / "unfinished"

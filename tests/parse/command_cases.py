@@ -396,6 +396,11 @@ UNCHANGED = [
     One week later
     One twenty milligrams
     One twenty over eighty
+    Nineteen oh five
+    At nineteen oh five the patient left
+    One oh five milligrams
+    Two oh five millimeters
+    Five to one twenty milligrams
     Two fifty milligrams
     Heart rate one ten
     Ten thirty
@@ -436,6 +441,8 @@ UNCHANGED = [
     Three over six
     120 over 80
     He is [PatientName]
+    He was seen by [NAME] on [DATE]
+    [NAME] was seen in the [HOSPITAL]
     Seen on [Date] in [City]
     [Age]-year-old with pain
     [MedicalProfessionalName] at [MedicalCenterName]

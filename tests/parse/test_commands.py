@@ -95,7 +95,18 @@ def test_an_unknown_auto_text_stays_and_is_flagged(raw: str) -> None:
     assert codes(raw) == ["F_DICTATION_AUTO_TEXT"]
 
 
-@pytest.mark.parametrize("raw", ["insert a catheter", "the tibial insert", "insert", "insert normal", "no mass period"])
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "insert a catheter",
+        "the tibial insert",
+        "insert",
+        "insert normal",
+        "no mass period",
+        "seen by [NAME] on [DATE]",
+        "[NAME] was seen by the [DOCTOR]",
+    ],
+)
 def test_no_flag_without_need(raw: str) -> None:
     assert codes(raw) == []
 
@@ -104,6 +115,7 @@ def test_no_flag_without_need(raw: str) -> None:
     ("raw", "code"),
     [
         ("stable {unknown} mass", "F_DICTATION_MARKUP"),
+        ("seen by the [FINDINGS]", "F_DICTATION_MARKUP"),
         ("stable {next mass", "F_DICTATION_MARKUP"),
         ("there is a [FINDINGS] mass", "F_DICTATION_MARKUP"),
         ("stable {end} mass", "F_DICTATION_MARKUP"),
@@ -118,8 +130,18 @@ def test_what_a_reader_must_know_is_flagged(raw: str, code: str) -> None:
 
 def test_flags_count_and_never_quote() -> None:
     (flag,) = format_spoken("smith {foo} jones {bar}").flags
-    assert flag.text.startswith("2 ")
+    assert ": 2;" in flag.text
     assert "foo" not in flag.text
+
+
+@pytest.mark.parametrize(
+    "raw", ["a {foo} b", "mass scratch that", "next field", "a {next patient} b", "insert abdomen"]
+)
+def test_a_count_of_one_reads_as_any_other(raw: str) -> None:
+    (one,) = format_spoken(raw, settings=WITH_TEXTS).flags
+    (two,) = format_spoken(f"{raw} period {raw}", settings=WITH_TEXTS).flags
+    assert ": 1;" in one.text
+    assert one.text.replace("1", "2") == two.text
 
 
 def test_unrepaired_markup_is_a_risk_of_its_own() -> None:
@@ -133,10 +155,15 @@ def test_unrepaired_markup_is_a_risk_of_its_own() -> None:
         ("two nodules", RiskKind.NUMBER, ["Two"]),
         ("blood pressure one twenty over eighty", RiskKind.NUMBER, ["120/80"]),
         ("anyone often attends", RiskKind.NUMBER, []),
+        ("seen on march third twenty twenty four", RiskKind.NUMBER, ["3", "2024"]),
+        ("1,250 mL, 3, 4", RiskKind.NUMBER, ["1,250", "3", "4"]),
         ("five milligrams and ninety percent", RiskKind.UNIT, ["mg", "%"]),
         ("several mm", RiskKind.UNIT, []),
         ("point five milligrams per day", RiskKind.DOSE, ["0.5 mg/day"]),
         ("five millimeters", RiskKind.DOSE, []),
+        ("ninety five milligrams per deciliter", RiskKind.DOSE, []),
+        ("140 mEq/L, 3 g/dL", RiskKind.DOSE, []),
+        ("75 mg/m2, 5 mg/week", RiskKind.DOSE, ["75 mg/m2", "5 mg/week"]),
         ("bilateral and right but not upright", RiskKind.LATERALITY, ["Bilateral", "right"]),
         ("bright leftover", RiskKind.LATERALITY, []),
         ("no pain and she denies fever without cough", RiskKind.NEGATION, ["No", "denies", "without"]),

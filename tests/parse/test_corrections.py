@@ -61,7 +61,7 @@ def test_anything_else_is_left_alone(raw: str) -> None:
 def test_corrections_are_counted_and_not_quoted() -> None:
     (flag,) = corrected("smith and smith and meta static").flags
     assert flag.code == "F_DICTATION_CORRECTED"
-    assert flag.text.startswith("3 ")
+    assert ": 3;" in flag.text
     assert "smith" not in flag.text.lower()
 
 
@@ -98,7 +98,9 @@ def test_a_risky_correction_is_refused_unless_the_file_says_so(heard: str, wante
 def test_a_risky_correction_that_the_file_allows_has_a_flag_of_its_own() -> None:
     written = corrected("knot seen in the laughed lung", knot="not", laughed="left")
     assert written.text == "Not seen in the left lung"
-    assert [(flag.code, flag.text[:2]) for flag in written.flags] == [("F_DICTATION_CORRECTED_RISK", "2 ")]
+    (flag,) = written.flags
+    assert flag.code == "F_DICTATION_CORRECTED_RISK"
+    assert ": 2;" in flag.text
 
 
 def test_a_number_said_and_a_number_written_are_no_change() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from medvox.data.deidentify_notes import _ORDER
 from medvox.parse.markup import NAMES, Kind, read_markup
 
 
@@ -66,6 +67,11 @@ def test_a_command_remembers_what_stood_there() -> None:
 )
 def test_plain_parts(raw: str, expected: list[tuple[str, str]]) -> None:
     assert kinds(raw) == expected
+
+
+@pytest.mark.parametrize("category", _ORDER)
+def test_what_de_identification_leaves_is_no_heading(category: str) -> None:
+    assert kinds(f"[{category}]") == [("kept", f"[{category}]")]
 
 
 def test_placeholders_are_not_odd() -> None:

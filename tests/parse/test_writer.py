@@ -92,7 +92,9 @@ def test_the_threshold_is_the_callers(threshold: float, unsure: bool) -> None:
 
 def test_unsure_places_are_counted_in_a_flag() -> None:
     written = format_words(spoken("no left mass", unsure="no left"))
-    assert [(flag.code, flag.text[:2]) for flag in written.flags] == [("F_DICTATION_UNSURE", "2 ")]
+    (flag,) = written.flags
+    assert flag.code == "F_DICTATION_UNSURE"
+    assert ": 2;" in flag.text
 
 
 def test_without_words_there_is_no_confidence() -> None:
@@ -323,8 +325,9 @@ def test_a_field_that_is_not_there_keeps_the_words(utterance: str) -> None:
 
 
 def test_open_fields_are_counted() -> None:
-    flags = dictated("two views", template=TEMPLATE).flags
-    assert [(flag.code, flag.text[:2]) for flag in flags] == [("F_DICTATION_UNFILLED", "4 ")]
+    (flag,) = dictated("two views", template=TEMPLATE).flags
+    assert flag.code == "F_DICTATION_UNFILLED"
+    assert ": 4;" in flag.text
 
 
 @pytest.mark.parametrize("template", ["(see [image])", "size [5]mm", "- [first]\n- second", "A: [x], [y]; [z]."])

@@ -25,8 +25,11 @@ def microphone_blocks() -> Iterator[Samples]:
     """
     try:
         import sounddevice
-    except (ImportError, OSError) as error:  # OSError: its library PortAudio is missing
-        raise _silent("listening needs the package sounddevice, which is not installed here") from error
+    except ImportError as error:
+        missing = "listening needs the package sounddevice, which is not installed here"
+        raise _silent(missing, "pip install 'medvox[microphone]'") from error
+    except OSError as error:
+        raise _silent("listening needs the system's PortAudio library", "apt install libportaudio2") from error
     heard: queue.SimpleQueue[Samples] = queue.SimpleQueue()
 
     def take(block: Any, *_: Any) -> None:
@@ -41,11 +44,11 @@ def microphone_blocks() -> Iterator[Samples]:
             callback=take,
         )
     except (sounddevice.PortAudioError, ValueError) as error:
-        raise _silent("the microphone cannot be opened") from error
+        raise _silent("the microphone cannot be opened", "connect one that no other program holds") from error
     with stream:
         while True:
             yield heard.get()
 
 
-def _silent(problem: str) -> SetupError:
-    return SetupError(problem, fix=f"pip install 'medvox[microphone]', or use a recorder: {PIPE}", code="E_MICROPHONE")
+def _silent(problem: str, fix: str) -> SetupError:
+    return SetupError(problem, fix=f"{fix}, or use a recorder: {PIPE}", code="E_MICROPHONE")

@@ -10,7 +10,7 @@ from medvox.data.limits import DEFAULT_LIMITS, Limits
 from medvox.data.text_file import file_bytes, plain_text
 from medvox.errors import InputError
 
-PUBLISHED_WEIGHT = 10.0  # of hot words in MedASR's published decoder
+WEIGHT_A_LETTER, LIGHT_LETTERS = 5.0, 2  # beyond the first two: short phrases are heard by mistake more easily
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,32 +23,37 @@ class Phrase:
 
 
 def read_phrases(path: Path, *, limits: Limits = DEFAULT_LIMITS) -> tuple[Phrase, ...]:
-    """Read one phrase a line, with a weight behind a tab where it is not 10. Lines that start with # are comments.
+    """Read one phrase a line, with a weight behind a tab where the usual does not do. Lines with # first are comments.
 
     Raises:
         InputError: a weight that is no number above 0, or no phrase at all (``E_HOTWORDS_FILE``), and the errors of
             reading a text.
     """
-    text, _ = plain_text(file_bytes(path, most=limits.text_bytes), path.name, most=limits.text_bytes)
+    whole, _ = plain_text(file_bytes(path, most=limits.text_bytes), path.name, most=limits.text_bytes)
     found = []
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(whole.splitlines(), start=1):
         phrase, _, weight = line.partition("\t")
         if phrase.strip() and not phrase.startswith("#"):
-            found.append(Phrase(text=" ".join(phrase.split()), weight=_weight(weight, path, number), line=number))
+            text = " ".join(phrase.split())
+            found.append(Phrase(text=text, weight=_weight(weight, text, path, number), line=number))
     if not found:
         raise InputError(f"{path.name} holds no phrase", fix="write one phrase a line", code="E_HOTWORDS_FILE")
     return tuple(found)
 
 
-def _weight(text: str, path: Path, line: int) -> float:
+def _usual_weight(phrase: str) -> float:
+    return WEIGHT_A_LETTER * max(1, sum(map(str.isalnum, phrase)) - LIGHT_LETTERS)
+
+
+def _weight(given: str, phrase: str, path: Path, line: int) -> float:
     try:
-        weight = float(text) if text.strip() else PUBLISHED_WEIGHT
+        weight = float(given) if given.strip() else _usual_weight(phrase)
     except ValueError:
         weight = math.nan
     if not 0 < weight < math.inf:
         raise InputError(
             f"{path.name}, line {line}: the weight behind the tab is no number above 0",
-            fix="write a number such as 10, or leave it out",
+            fix="write a number such as 20, or leave it out",
             code="E_HOTWORDS_FILE",
         )
     return weight

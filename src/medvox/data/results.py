@@ -22,7 +22,7 @@ class Box:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Word:
-    """A recognised word with its time in the recording and its confidence (0 to 1)."""
+    """A recognised word with its time in the recording and its confidence: up to 1, and 0 where it is not known."""
 
     word: str
     start_s: float

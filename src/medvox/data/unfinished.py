@@ -129,11 +129,6 @@ def unfinished_rows(work: str, shape: tuple[int, int], folder: Path) -> Iterator
         file.close()
 
 
-def cache_folder() -> Path:
-    """Where unfinished work lies: ``$MEDVOX_CACHE``, else ``~/.cache/medvox``, and there ``unfinished``."""
-    return Path(os.environ.get("MEDVOX_CACHE") or Path.home() / ".cache" / "medvox") / "unfinished"
-
-
 def _opened(path: Path) -> io.FileIO | None:
     """The file, ours alone; None where there can be none."""
     try:

@@ -67,13 +67,13 @@ def read_arpa(path: Path, pieces: Sequence[str]) -> NgramLm:
         InputError: the file is missing, broken, cut off, too large, or of another vocabulary.
     """
     if not path.is_file():
-        raise InputError("the language model file is missing", fix="check the path", code="E_LM_MISSING")
+        raise InputError(f"the language model {path.name} is missing", fix="check the path", code="E_LM_MISSING")
     named = [piece for piece in pieces if piece != "<unk>"]  # ids without a piece are <unk> too
     if not 0 < len(pieces) <= MAX_TOKENS or len(set(named)) != len(named):
         raise _fault("E_LM_VOCABULARY", "the speech model's vocabulary is empty, too large or has doubles")
     try:
         with path.open("rb") as raw, _inflated(raw) as stream:
-            return _read(_Lines(stream=stream), pieces)
+            return _read(_Lines(stream=stream), pieces, path.name)
     except (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile) as error:
         raise _fault("E_LM_TRUNCATED", "the compressed language model file is broken or cut off") from error
 
@@ -165,9 +165,13 @@ class _Lines:
                 return stripped
 
 
-def _read(lines: _Lines, pieces: Sequence[str]) -> NgramLm:
-    while lines.next() != b"\\data\\":
-        pass
+def _read(lines: _Lines, pieces: Sequence[str], file: str) -> NgramLm:
+    try:
+        while lines.next() != b"\\data\\":
+            pass
+    except InputError as error:
+        fix = "give an ARPA file, or learn a model from texts first: medvox models lm TEXT... --out FILE"
+        raise InputError(f"{file} is no language model: it has no line \\data\\", fix=fix, code=error.code) from error
     counts = _counts(lines)
     lines.limit = lines.number + sum(counts) + MAX_SLACK_LINES
     unigrams = _unigrams(lines, counts[0], last=len(counts) == 1)

@@ -116,7 +116,7 @@ def hear_speech(
     unsure = any(word.confidence is None for word in words)
     more = (
         (silent, "F_SPEECH_WITHOUT_WORDS", f"{silent} of {len(chunks)} stretches of speech gave no word"),
-        (cuts, "F_CUT_IN_SPEECH", f"speech without a pause was cut in {cuts} places; words there may be wrong"),
+        (cuts, "F_CUT_IN_SPEECH", f"cuts in speech without a pause: {cuts}; words there may be wrong"),
         (unsure, "F_CONFIDENCE_UNKNOWN", "the recogniser does not say how sure it is; check every word"),
     )
     return Heard(

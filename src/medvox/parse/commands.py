@@ -26,22 +26,24 @@ from medvox.types import Flag
 
 UNSURE_BELOW = 0.8  # a number, unit, side or negation is read again when it is more likely than 1 in 5 to be wrong
 _LOOK_BACK = 8  # tokens of the utterance before that decide what the next one means
-_FLAGS = {
-    "markup": ("F_DICTATION_MARKUP", "could not be read as commands and stand in the text as recognised"),
-    "auto text": ("F_DICTATION_AUTO_TEXT", "auto-texts asked for are not known; the words were kept"),
-    "taken back": ("F_DICTATION_TAKEN_BACK", "passages were taken back by voice; the raw text has them"),
-    "no field": ("F_DICTATION_FIELDS", "times there was no field to go to; the words were kept"),
-    "patient": ("F_DICTATION_PATIENTS", "times the dictation went on to the next patient; split it there"),
-    "corrected": ("F_DICTATION_CORRECTED", "phrases were replaced by the corrections file; the raw text has them"),
+_FLAGS = {  # code, what is counted, what of it
+    "markup": ("F_DICTATION_MARKUP", "places that could not be read as commands", "they stand there as recognised"),
+    "auto text": ("F_DICTATION_AUTO_TEXT", "auto-texts asked for that are not known", "the words were kept"),
+    "taken back": ("F_DICTATION_TAKEN_BACK", "passages taken back by voice", "the raw text has them"),
+    "no field": ("F_DICTATION_FIELDS", "fields asked for that are not there", "the words were kept"),
+    "patient": ("F_DICTATION_PATIENTS", "changes to the next patient", "split the dictation there"),
+    "corrected": ("F_DICTATION_CORRECTED", "phrases replaced by the corrections file", "the raw text has them"),
     "corrected risk": (
         "F_DICTATION_CORRECTED_RISK",
-        "replacements changed a number, unit, side or negation, as the corrections file says; the raw text has them",
+        "replacements that changed a number, unit, side or negation, as the corrections file says",
+        "the raw text has them",
     ),
-    "unfilled": ("F_DICTATION_UNFILLED", "fields in brackets are not filled"),
-    "unsure": ("F_DICTATION_UNSURE", "numbers, units, sides or negations are unsure; check them first"),
+    "unfilled": ("F_DICTATION_UNFILLED", "fields in brackets", "nothing was said for them"),
+    "unsure": ("F_DICTATION_UNSURE", "unsure numbers, units, sides or negations", "check them first"),
     "changed": (
         "F_DICTATION_CHANGED",
-        "utterances where numbers, units, sides or negations may differ from those heard; compare with the raw text",
+        "utterances whose numbers, units, sides or negations may differ from those heard",
+        "compare with the raw text",
     ),
 }
 
@@ -172,7 +174,9 @@ class Writer:
         )
         counts["unsure"] = sum(risk.unsure for risk in risks)
         flags = [
-            Flag(code=code, text=f"{counts[name]} {said}") for name, (code, said) in _FLAGS.items() if counts.get(name)
+            Flag(code=code, text=f"{what}: {counts[name]}; {then}")
+            for name, (code, what, then) in _FLAGS.items()
+            if counts.get(name)
         ]
         return Formatted(text=text, risks=tuple(risks), flags=tuple(flags))
 

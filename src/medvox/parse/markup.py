@@ -99,6 +99,11 @@ UNKNOWN_PIECE, UNKNOWN = "<unk>", "[unintelligible]"
 _CONTROL = re.compile("|".join(sorted(CONTROL_PIECES)) + r"|</s\s*$")
 _ATOM = re.compile(r"[ \t]*\n\s*|[{}]|(?:\[[^\[\]{}\n]*\]|[^\s{}])+")
 _HEAD = re.compile(r"\[([A-Z][A-Z /&-]{2,40})\]:?")
+# Placeholders of de-identified text in capitals, those of ``data/deidentify_notes`` among them; they are no headings.
+_PLACEHOLDERS = word_set(
+    "NAME, DATE, TIME, AGE, SSN, MRN, PHONE, FAX, EMAIL, URL, DEVICE, ADDRESS, CITY, LOCATION, HOSPITAL, ORGANIZATION,"
+    " PATIENT, PATIENT NAME, DOCTOR, DOCTOR NAME"
+)
 _CLOSED = re.compile(r"[^\s{}]*\{[^{}\n]{0,40}\}[^\s{}]*")
 _SENTENCE_MARKS = ".,;:?!"
 
@@ -244,7 +249,7 @@ def _unrepaired(text: str, atoms: Sequence[_Atom], at: int) -> int:
 def _plain(text: str) -> list[Token]:
     """A word without braces: a heading, a placeholder, or a word and the marks after it."""
     head = _HEAD.fullmatch(text)
-    if head is not None:
+    if head is not None and head[1] not in _PLACEHOLDERS:
         return [Token(kind=Kind.HEAD, text=head[1])]
     word = text.rstrip(_SENTENCE_MARKS)
     marks = text[len(word) :]

@@ -253,7 +253,7 @@ def _quantity(words: Words, at: int) -> _Found | None:
     between = _at(words, at - 1) == "between" and _at(words, first.end) != "and"
     if linked and (between or "thousand" in words[at + words[at : first.end].index("and") : first.end]):
         return "", first.end
-    if number(words, first.end) is not None:
+    if _past_number(words, first.end) is not None:
         item = first.end == at + 1 and words[at] in SMALL and _at(words, at - 1) == "number" and not _at(words, at - 2)
         return ("", first.end) if item else _side_by_side(words, at, first)
     age = _age(words, first)
@@ -263,8 +263,8 @@ def _quantity(words: Words, at: int) -> _Found | None:
     if whole is not None:
         return "", whole
     parts, joins, units, end = _chain(words, at, first)
-    if len(parts) > 1 and number(words, end) is not None and units[-1] is None:
-        return "", end
+    if len(parts) > 1 and units[-1] is None and _past_number(words, end) is not None:
+        return "", _past_numbers(words, end)
     unit_somewhere = any(unit is not None for unit in units)
     wanted = (
         (unit_somewhere and not (len(parts) == 1 and _idle_one(words, first)))
@@ -307,17 +307,27 @@ def _fraction(words: Words, first: Number) -> int | None:
 def _side_by_side(words: Words, at: int, first: Number) -> _Found:
     """Numbers without anything between them. ``two five millimeter nodules`` are two; the rest stays as it was said."""
     second = number(words, first.end)
-    assert second is not None
     one_figure = words[at] in SMALL and first.end == at + 1 and 1 <= first.whole <= 9
-    if not second.spoken or (one_figure and number(words, second.end) is None and second.whole < 10):
+    two_numbers = one_figure and second is not None and second.whole < 10 and _past_number(words, second.end) is None
+    if two_numbers or (second is not None and not second.spoken):
         return "", first.end
-    end = second.end
-    while (more := number(words, end)) is not None:
-        end = more.end
-    while _at(words, end) in {"over", "slash"} and (more := number(words, end + 1)) is not None:
-        end = more.end
-    unit = _unit(words, end)
-    return "", unit[1] if unit is not None else end
+    return "", _past_numbers(words, first.end)
+
+
+def _past_number(words: Words, at: int) -> int | None:
+    """Where the number here ends; ``oh five`` is one."""
+    while _at(words, at) == "oh":
+        at += 1
+    found = number(words, at)
+    return found.end if found is not None else None
+
+
+def _past_numbers(words: Words, at: int) -> int:
+    """Where the numbers side by side end, with their unit."""
+    while (end := _past_number(words, at + (_at(words, at) in {"over", "slash"}))) is not None:
+        at = end
+    unit = _unit(words, at)
+    return unit[1] if unit is not None else at
 
 
 def _year_alone(words: Words, at: int) -> _Found | None:

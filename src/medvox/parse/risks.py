@@ -24,14 +24,16 @@ class RiskKind(StrEnum):
 
 
 _WORDS = "|".join([*SMALL, *TENS, "hundred", "thousand", "million"])
-_NUMBER = rf"(?<![\w.])(?:[CTLS]?\d[\d,]*(?:[./:-]\d+)*(?:st|nd|rd|th)?|(?:{_WORDS})(?:-(?:{_WORDS}))?)(?![a-z])"
-_DOSE_UNIT = r"(?:mcg|mg|g|mL|mEq|units?|tablets?|puffs?|drops)(?:/(?:kg|day|h|min|dose))*\b"
+_FIGURES = r"\d+(?:,\d+)*"
+_NUMBER = rf"(?<![\w.])(?:[CTLS]?{_FIGURES}(?:[./:-]\d+)*(?:st|nd|rd|th)?|(?:{_WORDS})(?:-(?:{_WORDS}))?)(?![a-z])"
+# What else stands behind a slash makes it a concentration: 95 mg/dL.
+_DOSE_UNIT = r"(?:mcg|mg|g|mL|mEq|units?|tablets?|puffs?|drops)(?:/(?:kg|m2|s|min|h|day|week|dose))*\b(?!/)"
 _UNIT = r"(?:%|°[CF]|degrees\b|(?:mm|cm|m|mcg|mg|kg|g|dL|mL|L|mEq|mmol|mmHg|cc|HU|bpm|cm2|cm3|Gy|mGy|cGy|mSv|Hz|MHz)"
 _UNIT += r"(?:/\w+)*\b|units?\b)"
 _PATTERNS = (
     (RiskKind.NUMBER, re.compile(_NUMBER, re.IGNORECASE)),
     (RiskKind.UNIT, re.compile(rf"(?<=\d){_UNIT}|(?<=\d\s){_UNIT}")),
-    (RiskKind.DOSE, re.compile(rf"(?<![\w.])\d[\d,]*(?:\.\d+)?\s{_DOSE_UNIT}")),
+    (RiskKind.DOSE, re.compile(rf"(?<![\w.]){_FIGURES}(?:\.\d+)?\s{_DOSE_UNIT}")),
     (RiskKind.LATERALITY, re.compile(r"\b(?:left|right|bilateral(?:ly)?|unilateral(?:ly)?)\b", re.IGNORECASE)),
     (
         RiskKind.NEGATION,

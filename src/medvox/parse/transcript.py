@@ -85,9 +85,14 @@ def format_text(heard: Sequence[Word] | str, *, settings: WritingSettings = DEFA
         heard: the words with their times and confidence, which the risks then have too; or only their text.
         settings: see ``commands.WritingSettings``.
     """
-    written = (
-        format_spoken(heard, settings=settings) if isinstance(heard, str) else format_words(heard, settings=settings)
+    return end_of_text(
+        format_spoken(heard, settings=settings) if isinstance(heard, str) else format_words(heard, settings=settings),
+        settings=settings,
     )
+
+
+def end_of_text(written: Formatted, *, settings: WritingSettings = DEFAULT_WRITING) -> Formatted:
+    """The text behind which nothing more is said: a question gets its mark, unless a template is filled in."""
     if written.text and written.text[-1].isalnum() and not settings.template and _asks(written.text):
         return replace(written, text=written.text + "?")  # at the end, so that the risk spans stay right
     return written

@@ -103,7 +103,7 @@ def _question(transcript: Transcript | None, receipt: Mapping[str, Any]) -> str:
 
 
 def _transcript(transcript: Transcript) -> str:
-    unsure = sum(word.confidence < UNSURE for word in transcript.words)
+    unsure = sum(0 < word.confidence < UNSURE for word in transcript.words)
     told = f"spoken, {transcript.duration_s:.1f} s, recognised by {transcript.model} from {transcript.file}"
     marks = f"; {unsure} of {len(transcript.words)} words below {UNSURE:.0%} confidence are marked" if unsure else ""
     parts = [f'<p class="soft">{escape(told + marks)}</p>']
@@ -117,7 +117,8 @@ def _transcript(transcript: Transcript) -> str:
 def _word(word: Word) -> str:
     mark = ' class="unsure"' if word.confidence < UNSURE else ""
     when = f"{word.start_s:.2f}–{word.end_s:.2f} s"
-    return f"<li{mark}>{escape(word.word)}<small>{when}</small><small>{word.confidence:.0%}</small></li>"
+    sure = f"{word.confidence:.0%}" if word.confidence else "?"
+    return f"<li{mark}>{escape(word.word)}<small>{when}</small><small>{sure}</small></li>"
 
 
 def _answer(answer: Answer) -> str:

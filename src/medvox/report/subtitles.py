@@ -90,7 +90,7 @@ def _segment(number: int, pieces: Sequence[_Timed], confidences: Sequence[float]
     start, end, text = pieces[0].start_ms, pieces[-1].end_ms, " ".join(piece.text for piece in pieces)
     segment = {"id": number, "seek": start // 10, "start": start / 1000, "end": end / 1000, "text": text}
     logs = [math.log(min(max(confidence, 1e-6), 1.0)) for confidence in confidences if math.isfinite(confidence)]
-    if logs:
+    if logs and all(confidences):  # 0 is a word of which nothing is known
         segment["avg_logprob"] = round(sum(logs) / len(logs), 4)
     raw = text.encode()
     return segment | {"compression_ratio": round(len(raw) / len(zlib.compress(raw)), 4)}
