@@ -12,10 +12,7 @@ import pytest
 
 from medvox.errors import ModelError, UsageError
 from medvox.models.beam import BEAM_MEDASR, BEAM_TUNED, BeamSettings, Decoder, beam_search
-from medvox.models.beam_fast import fast_search
-from medvox.models.beam_plain import plain_search
 from medvox.models.hotwords import HotPhrase, HotWords
-from medvox.models.kernels.build import library
 from medvox.models.kneser_ney import build_lm
 from medvox.models.ngram import LN10, NgramLm
 
@@ -233,6 +230,13 @@ def test_a_partial_match_keeps_a_hypothesis_alive() -> None:
     assert ids(beam_search(step, 0, hotwords=hot, settings=one)[0]) == (2, 2)
 
 
+def test_a_phrase_that_breaks_crowds_out_no_other() -> None:
+    step = np.log(np.array([[0.01, 0.59, 0.39, 0.01], [0.01, 0.01, 0.01, 0.97]], dtype=np.float32))
+    hot = HotWords(phrases(("b b", 50.0)), [*WORDS, "▁c"])
+    best = beam_search(step, 0, hotwords=hot, settings=BeamSettings(beam=1, prune=-100.0))[0]
+    assert ids(best) == (1, 3)
+
+
 def test_a_phrase_inside_a_longer_word_does_not_count() -> None:
     hot = HotWords(phrases(("a", 5.0)), ["<epsilon>", "▁a", "b"])
     for found in beam_search(posteriors(6, 3, seed=3), 0, hotwords=hot, settings=UNBOUNDED):
@@ -272,38 +276,6 @@ def test_hot_words_of_another_vocabulary_are_refused() -> None:
     with pytest.raises(UsageError) as caught:
         beam_search(posteriors(3, 4, seed=0), 0, hotwords=HotWords(phrases(("a", 1.0)), WORDS))
     assert caught.value.code == "E_HOTWORDS"
-
-
-@pytest.mark.parametrize("seed", range(30))
-def test_both_searches_find_the_same(seed: int, lm: NgramLm) -> None:
-    if library("beam") is None:
-        pytest.skip("no C compiler is here")
-    rng = random.Random(seed)
-    hot = HotWords(phrases(("a b", 2.0), ("bc", rng.uniform(0.1, 9.0)), ("b ac", 4.0)), ["<epsilon>", "▁a", "▁b", "c"])
-    settings = BeamSettings(
-        beam=rng.choice([1, 3, 8, 64]),
-        alpha=rng.uniform(0, 1),
-        beta=rng.uniform(-1, 2),
-        prune=rng.uniform(-20, -2),
-        min_token=rng.uniform(-9, -1),
-        end_of_sentence=rng.random() < 0.5,
-        nbest=rng.choice([1, 8, 64]),
-    )
-    logprobs = posteriors(rng.randrange(0, 200), 4, seed=seed, sharpness=rng.uniform(0.5, 6))
-    given = (logprobs, 0, rng.choice([lm, None]), rng.choice([hot, None]), settings)
-    fast, plain = fast_search(*given), plain_search(*given)
-    assert fast is not None
-    assert [one.spans.tolist() for one in fast] == [one.spans.tolist() for one in plain]
-    for one, other in zip(fast, plain, strict=True):
-        for score in ("acoustic", "language", "hotwords", "total"):
-            assert getattr(one, score) == pytest.approx(getattr(other, score), abs=1e-5)
-
-
-def test_without_a_library_the_plain_search_is_used(lm: NgramLm, monkeypatch: pytest.MonkeyPatch) -> None:
-    logprobs = posteriors(40, 4, seed=6)
-    fast = beam_search(logprobs, 0, lm=lm)
-    monkeypatch.setattr("medvox.models.beam_fast.library", lambda name: None)
-    assert [ids(one) for one in beam_search(logprobs, 0, lm=lm)] == [ids(one) for one in fast]
 
 
 def test_a_language_model_of_another_vocabulary_is_refused(lm: NgramLm) -> None:

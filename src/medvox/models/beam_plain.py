@@ -109,6 +109,7 @@ class _Prefix:
     node: int = 0  # of the hot words
     earned: float = 0.0  # of phrases that are complete whatever follows
     bonus: float = 0.0  # all but the acoustic score, for ranking
+    borrows: bool = False  # whether part of it is borrowed from a hot phrase under way
     children: dict[int, _Prefix] = field(default_factory=dict)
 
 
@@ -149,14 +150,23 @@ class _Search:
                 parent = _parent(child)
                 child.node, sealed = hot.step(parent.node, child.token)
                 child.earned = parent.earned + sealed
-                child.bonus += child.earned + hot.earned[child.node] + hot.lent[child.node]
+                borrowed = hot.earned[child.node] + hot.lent[child.node]
+                child.bonus += child.earned + borrowed
+                child.borrows = borrowed > 0
 
     def best(self, beams: _Beams) -> _Beams:
-        """The hypotheses that stay."""
+        """The hypotheses that stay: so many that borrow from a hot phrase, and so many that do not."""
         ranked = [(beam.total + prefix.bonus, prefix) for prefix, beam in beams.items()]
         ranked.sort(key=_rank, reverse=True)
-        least = ranked[0][0] + self.settings.prune
-        return {prefix: beams[prefix] for score, prefix in ranked[: self.settings.beam] if score >= least}
+        free = next((score for score, prefix in ranked if not prefix.borrows), NEVER)
+        least = free + self.settings.prune, ranked[0][0] + self.settings.prune
+        room = [self.settings.beam] * 2
+        kept: _Beams = {}
+        for score, prefix in ranked:
+            if score >= least[prefix.borrows] and room[prefix.borrows]:
+                room[prefix.borrows] -= 1
+                kept[prefix] = beams[prefix]
+        return kept
 
     def finish(self, beams: _Beams) -> list[Found]:
         """Score the end of the sentence; rank for good."""

@@ -29,7 +29,7 @@ typedef struct {
 typedef struct { double acoustic, language, hotwords, total; int64_t length, first; } Found; /* first: in spans */
 typedef struct { int64_t count; Found *found; int32_t *spans; } Result; /* spans: token, first frame, last frame */
 
-typedef struct { int32_t parent, token, length, hot, slot, frame; double language, earned, bonus; } Node;
+typedef struct { int32_t parent, token, length, hot, slot, frame, borrows; double language, earned, bonus; } Node;
 typedef struct { int32_t before, first, last; } Span;
 typedef struct { /* the alignments of a node that end in blank, and those that end in its last token */
     int32_t node, slot, spans_blank, spans_token;
@@ -155,7 +155,9 @@ static void score(Search *s, int32_t at)
         }
         node->hot = hot;
         node->earned = parent->earned + sealed;
-        node->bonus += node->earned + s->hot->earned[hot] + s->hot->lent[hot];
+        const double borrowed = s->hot->earned[hot] + s->hot->lent[hot];
+        node->bonus += node->earned + borrowed;
+        node->borrows = borrowed > 0.0;
     }
 }
 
@@ -272,23 +274,29 @@ static int by_score(const void *a, const void *b) /* best first; among equals, f
     return left->slot < right->slot ? -1 : left->slot > right->slot;
 }
 
-static void best(Search *s) /* the hypotheses that stay */
+static void best(Search *s) /* the hypotheses that stay: so many that borrow from a phrase, and so many that do not */
 {
-    double highest = NEVER;
+    double highest[2] = {NEVER, NEVER};
     for (int64_t a = 0; a < s->after_count; a++) {
         Paths *paths = &s->after[a];
-        paths->score = sum(paths->blank, paths->token) + s->nodes[paths->node].bonus;
-        if (paths->score > highest) highest = paths->score;
+        const Node *node = &s->nodes[paths->node];
+        paths->score = sum(paths->blank, paths->token) + node->bonus;
+        if (paths->score > highest[node->borrows]) highest[node->borrows] = paths->score;
     }
-    int64_t kept = 0;
-    for (int64_t a = 0; a < s->after_count; a++)
-        if (s->after[a].score >= highest + s->set->prune) s->after[kept++] = s->after[a];
+    if (highest[1] < highest[0]) highest[1] = highest[0];
+    int64_t kept = 0, count[2] = {0, 0};
+    for (int64_t a = 0; a < s->after_count; a++) {
+        const Paths paths = s->after[a];
+        if (paths.score >= highest[s->nodes[paths.node].borrows] + s->set->prune) s->after[kept++] = paths;
+    }
     qsort(s->after, (size_t)kept, sizeof *s->after, by_score);
     Paths *beams = s->beams;
     int64_t room = s->beam_room;
     s->beams = s->after, s->beam_room = s->after_room;
     s->after = beams, s->after_room = room;
-    s->beam_count = kept < s->set->beam ? kept : s->set->beam;
+    s->beam_count = 0;
+    for (int64_t b = 0; b < kept; b++)
+        if (count[s->nodes[s->beams[b].node].borrows]++ < s->set->beam) s->beams[s->beam_count++] = s->beams[b];
 }
 
 static void clean_spans(Search *s, int32_t *moved)

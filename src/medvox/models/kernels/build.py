@@ -3,7 +3,7 @@
 Beside ``models/beam``; knows no tensor. Without a compiler, or when anything else is in the way, there is no library
 and the caller goes its slower way, to the same results; ``obstacle`` says what is in the way. A library is known by the
 hash of its source, the flags, and what the processor can do, so that neither an update nor a cache that several
-machines share gives a wrong one.
+machines share gives a wrong one; a damaged one is made anew.
 """
 
 from __future__ import annotations
@@ -20,11 +20,14 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
+from medvox.types import cache_folder
+
 HERE = Path(__file__).parent
 COMPILERS = ("cc", "gcc", "clang")
 FLAGS = ("-std=c11", "-O3", "-ffp-contract=off", "-fPIC", "-shared")  # sums in the order in which they are written
 LIBRARIES = ("-lm",)
 TIMEOUT_S = 120
+SUM_BYTES = 32
 SWITCH = "MEDVOX_KERNELS"  # "off": compile and load nothing
 
 
@@ -41,7 +44,7 @@ def library(name: str, *flags: str) -> ctypes.CDLL | None:
     source = (HERE / f"{name}.c").read_bytes()
     path = folder() / f"{name}-{_key(source, flags)}.so"
     try:
-        if not path.exists():
+        if not _whole(path):
             if obstacle():
                 return None
             _compile(source, path, flags)
@@ -71,7 +74,7 @@ def compiler() -> str | None:
 
 def folder() -> Path:
     """Where compiled libraries are kept."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "medvox" / "kernels"
+    return cache_folder("kernels")
 
 
 def _compile(source: bytes, path: Path, flags: tuple[str, ...]) -> None:
@@ -82,10 +85,22 @@ def _compile(source: bytes, path: Path, flags: tuple[str, ...]) -> None:
     try:
         command = [str(compiler()), *FLAGS, *flags, "-x", "c", "-", "-o", partial, *LIBRARIES]
         subprocess.run(command, input=source, check=True, capture_output=True, timeout=TIMEOUT_S)
+        with Path(partial).open("r+b") as file:
+            file.write(_sum(file.read()))  # loaders do not mind what stands behind a library
         os.chmod(partial, 0o600)
         os.replace(partial, path)
     finally:
         Path(partial).unlink(missing_ok=True)
+
+
+def _whole(path: Path) -> bool:
+    """Whether the library is there, and ends in the sum of what stands before: loading half a library can crash."""
+    data = path.read_bytes() if path.exists() else b""
+    return len(data) > SUM_BYTES and _sum(data[:-SUM_BYTES]) == data[-SUM_BYTES:]
+
+
+def _sum(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
 
 
 def _private(path: Path) -> bool:
