@@ -5,18 +5,21 @@
 
 DATA is a manifest (JSON lines or CSV: a sound file, its text, if known speaker and split), a folder with one, or a
 folder of pairs NAME.wav and NAME.txt. The default preset is the published recipe of MedASR. The same command goes on
-where it was stopped. docs/how-to/finetune-speech.md tells when a language model of your texts serves you better, what
-to expect, and how long it takes.
+where it was stopped, by Ctrl-C too. With --json stdout holds one JSON object, the new folder's finetune.json or the
+error, and the lines of progress go to stderr. docs/how-to/finetune-speech.md tells when a language model of your texts
+serves you better, what to expect, and how long it takes.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import json
 import math
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -26,10 +29,12 @@ from medvox.data.manifest import LONGEST_S, SHORTEST_S, Bounds, Manifest, read_m
 from medvox.errors import MedvoxError
 from medvox.models.speech_model import SpeechModel, load_speech_model
 from medvox.score.normalise import NORMALISERS
-from medvox.train.finetune import PRESETS, FineTuner, FineTuning
+from medvox.terminal import print_json
+from medvox.train.finetune import PRESETS, FineTuner, FineTuning, Log
 from medvox.train.finetune_augment import MADE, Effects, Material
 from medvox.train.finetune_data import Division, Example, Parts, divide, foreign_characters, spell
 from medvox.train.finetune_export import (
+    PROVENANCE,
     Origin,
     compare,
     prepare_output,
@@ -38,19 +43,36 @@ from medvox.train.finetune_export import (
     write_model,
 )
 
+EXAMPLE = """\
+example:
+  python recipes/finetune_asr.py recordings --preset finetune.small --out my-asr
+  medvox transcribe letter.wav --model my-asr
+
+Few recordings, or only texts? See docs/how-to/finetune-speech.md first."""
+INTERRUPTED = 130
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the recipe; the exit code of an error is that of the command line."""
     args = parser().parse_args(arguments)
+    log = partial(print, file=sys.stderr if args.json else sys.stdout, flush=True)
     try:
-        fine_tune(args)
+        fine_tune(args, log)
     except MedvoxError as error:
-        print(f"{error.code}: {error.message}\n  fix: {error.fix}", file=sys.stderr)
+        if args.json:
+            print_json({"error": error.as_dict()})
+        else:
+            print(f"{error.code}: {error.message}\n  fix: {error.fix}", file=sys.stderr)
         return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        return INTERRUPTED
+    if args.json:
+        print_json(json.loads((args.out / PROVENANCE).read_text(encoding="utf-8")))
     return 0
 
 
-def fine_tune(args: argparse.Namespace) -> None:
+def fine_tune(args: argparse.Namespace, log: Log) -> None:
     """From the recordings to the folder."""
     base, run = resolve_model(args.model), args.run or args.out.with_name(args.out.name + "-training")
     settings = settings_of(args)
@@ -58,10 +80,10 @@ def fine_tune(args: argparse.Namespace) -> None:
         settings.effects.check()
     prepare_output(args.out, base, run, overwrite=args.overwrite)
     model = load_speech_model(base)
-    manifest, examples = usable(args.data, model, args)
+    manifest, examples = usable(args.data, model, args, log)
     division = Division(share=args.validation, same_speakers=args.same_speakers, seed=settings.seed)
     parts = divide(examples, division)
-    checks = [(f"{path.name} (--check)", usable(path, model, args)[1]) for path in args.check]
+    checks = [(f"{path.name} (--check)", usable(path, model, args, log)[1]) for path in args.check]
     for note in (*parts.notes, *(flag.text for flag in manifest.flags)):
         log(f"note: {note}")
     device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -88,10 +110,10 @@ def fine_tune(args: argparse.Namespace) -> None:
     log(f"wrote {args.out}; try: medvox transcribe FILE --model {args.out}")
 
 
-def usable(path: Path, model: SpeechModel, args: argparse.Namespace) -> tuple[Manifest, list[Example]]:
+def usable(path: Path, model: SpeechModel, args: argparse.Namespace, log: Log) -> tuple[Manifest, list[Example]]:
     """The recordings that the model can learn from or be judged on; all others are listed."""
     bounds = Bounds(sounds=args.sounds, shortest_s=args.shortest, longest_s=args.longest)
-    manifest = read_manifest(path, bounds=bounds, progress=log_progress)
+    manifest = read_manifest(path, bounds=bounds, progress=partial(log_progress, log))
     examples, unfit = spell(manifest.clips, model, lower_case=args.lower_case)
     manifest = replace(manifest, bad=(*manifest.bad, *unfit))
     for row in manifest.bad:
@@ -132,36 +154,56 @@ def settings_of(args: argparse.Namespace) -> FineTuning:
 
 def parser() -> argparse.ArgumentParser:
     """The options."""
-    made = argparse.ArgumentParser(description="Fine-tune a speech model on recordings and their texts.")
+    made = argparse.ArgumentParser(
+        description="Fine-tune a speech model on recordings and their texts.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     made.add_argument("data", metavar="DATA", type=Path, help="manifest, or folder with one, or folder of pairs")
-    made.add_argument("--model", default=DEFAULT_ASR, help=f"name or folder of the base (default: {DEFAULT_ASR})")
-    made.add_argument("--out", type=Path, required=True, help="folder of the new model")
-    made.add_argument("--run", type=Path, help="folder of checkpoint and split (default: OUT-training)")
+    made.add_argument(
+        "--model", metavar="NAME", default=DEFAULT_ASR, help=f"name or folder of the base (default: {DEFAULT_ASR})"
+    )
+    made.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder of the new model")
+    made.add_argument("--run", metavar="DIR", type=Path, help="checkpoint and split (default: OUT-training)")
     made.add_argument("--overwrite", action="store_true", help="start anew over an earlier model and run")
-    made.add_argument("--preset", choices=PRESETS, default="finetune.medasr", help="default: finetune.medasr")
+    made.add_argument("--json", action="store_true", help="print JSON on stdout, errors too")
+    made.add_argument(
+        "--preset",
+        choices=PRESETS,
+        default="finetune.medasr",
+        help="as published (default), or for small models and few recordings",
+    )
     data = made.add_argument_group("recordings")
-    data.add_argument("--sounds", type=Path, help="folder of the sounds, if they do not lie beside the manifest")
+    data.add_argument("--sounds", metavar="DIR", type=Path, help="the sounds, if not beside the manifest")
     data.add_argument("--skip-bad", action="store_true", help="leave unusable rows out and go on")
     data.add_argument("--lower-case", action="store_true", help="learn lower case without marks, as small models write")
     data.add_argument("--shortest", type=above_zero, default=SHORTEST_S, metavar="S", help=f"default: {SHORTEST_S:g} s")
     data.add_argument("--longest", type=above_zero, default=LONGEST_S, metavar="S", help=f"default: {LONGEST_S:g} s")
-    data.add_argument("--validation", type=share, default=0.3, help="share for validation (default: 0.3, as published)")
+    data.add_argument(
+        "--validation",
+        metavar="SHARE",
+        type=share,
+        default=0.3,
+        help="for choosing the epoch (default: 0.3)",
+    )
     data.add_argument("--same-speakers", action="store_true", help="a speaker may be in training and validation")
-    data.add_argument("--check", type=Path, action="append", default=[], help="recordings scored before and after only")
+    data.add_argument(
+        "--check", metavar="DATA", type=Path, action="append", default=[], help="only scored, before and after"
+    )
     steps = made.add_argument_group("training (default: the preset's)")
-    steps.add_argument("--epochs", type=positive)
-    steps.add_argument("--learning-rate", type=above_zero)
+    steps.add_argument("--epochs", metavar="N", type=positive, help="passes over the recordings")
+    steps.add_argument("--learning-rate", metavar="RATE", type=above_zero, help="the highest of the run")
     steps.add_argument("--warm-up", type=not_negative, metavar="STEPS")
-    steps.add_argument("--batch", type=positive)
-    steps.add_argument("--accumulate", type=positive, help="batches of a step")
-    steps.add_argument("--patience", type=not_negative, help="stop after so many evaluations without a better one")
+    steps.add_argument("--batch", metavar="N", type=positive, help="recordings at once; less needs less memory")
+    steps.add_argument("--accumulate", metavar="N", type=positive, help="batches of a step")
+    steps.add_argument("--patience", metavar="N", type=not_negative, help="stop after so many epochs without gain")
     steps.add_argument("--freeze", type=not_negative, metavar="N", help="leave the lowest N blocks as they are")
-    steps.add_argument("--normaliser", choices=NORMALISERS)
-    steps.add_argument("--seed", type=int)
+    steps.add_argument("--normaliser", choices=NORMALISERS, help="by which words are compared")
+    steps.add_argument("--seed", metavar="N", type=int)
     steps.add_argument("--save-every", type=above_zero, metavar="S", help="seconds between checkpoints")
-    steps.add_argument("--device", help="cpu or cuda (default: cuda where there is one)")
+    steps.add_argument("--device", metavar="NAME", help="cpu or cuda (default: cuda where there is one)")
     steps.add_argument(
-        "--workers", type=not_negative, default=0, help="threads that read recordings ahead (default: 0)"
+        "--workers", metavar="N", type=not_negative, default=0, help="threads that read recordings ahead (default: 0)"
     )
     effects = made.add_argument_group("augmentation")
     effects.add_argument("--speed", action="store_true", help="0.9, 1.0 and 1.1 of the speed")
@@ -199,13 +241,9 @@ def share(text: str) -> float:
     return float(text)
 
 
-def log_progress(what: str, done: int, total: int) -> None:
+def log_progress(log: Log, what: str, done: int, total: int) -> None:
     if done == total or done % 1000 == 0:
         log(f"{what} {done}/{total}")
-
-
-def log(line: str) -> None:
-    print(line, flush=True)
 
 
 if __name__ == "__main__":

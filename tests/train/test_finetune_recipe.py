@@ -18,10 +18,12 @@ import torch
 from safetensors.torch import load_file
 
 from medvox.catalog import resolve_model
+from medvox.data.utterance import read_utterance
 from medvox.models.conformer import EncoderConfig, LasrConfig, LasrForCTC
 from medvox.models.speech_model import load_speech_model
 from medvox.models.weights import weights_hash
 from medvox.train.speech_export import write_weights
+from medvox.train.speech_score import model_recogniser
 from medvox.train.vocabulary import learn_vocabulary
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "finetune_asr.py"
@@ -99,12 +101,13 @@ def listed(pairs: Path, name: str = "manifest.jsonl", *, split: bool = True) -> 
 
 
 def test_recordings_become_a_model_that_is_run(base: Path, pairs: Path, tmp_path: Path) -> None:
-    from medvox.dictate import transcribe
-
     out = tmp_path / "tuned"
     others = listed(pairs, "others.jsonl", split=False)
     assert run(listed(pairs), "--model", base, "--out", out, *FAST, "--check", others) == 0
-    assert transcribe(pairs / "clip0.wav", out).raw_text == "no nodule"
+    model = load_speech_model(out)
+    assert model.tokenizer is not None
+    hear = model_recogniser(model.network, model.tokenizer)  # the verb would take tones for no voice
+    assert hear(read_utterance(pairs / "clip0.wav").samples) == "no nodule"
     provenance = json.loads((out / "finetune.json").read_text())
     assert provenance["base"] == {"name": "base", "weights_sha256": weights_hash(base)}
     assert provenance["weights_sha256"] == weights_hash(out)
@@ -134,8 +137,9 @@ def test_transformers_reads_what_is_written(base: Path, pairs: Path, tmp_path: P
         torch.testing.assert_close(theirs(features).logits, ours(features), atol=1e-4, rtol=1e-4)
 
 
-def test_a_killed_run_goes_on_to_the_same_weights(
-    base: Path, pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT])
+def test_a_stopped_run_goes_on_to_the_same_weights(
+    base: Path, pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], stop: signal.Signals
 ) -> None:
     settings = [*FAST[2:], "--epochs", "30", "--save-every", "0.001", "--same-speakers", "--speed", "--noise"]
     command = [listed(pairs), "--model", base, *settings, "--out"]
@@ -143,20 +147,39 @@ def test_a_killed_run_goes_on_to_the_same_weights(
     process = subprocess.Popen(
         [sys.executable, str(RECIPE), *map(str, command), str(tmp_path / "cut")],
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": str(RECIPE.parents[1] / "src"), "OMP_NUM_THREADS": "1"},
     )
     assert process.stdout is not None
     for line in process.stdout:
         if line.startswith("epoch 9, "):
-            process.send_signal(signal.SIGKILL)
+            process.send_signal(stop)
             break
-    process.wait()
+    _, complaint = process.communicate()
+    if stop is signal.SIGINT:
+        assert process.returncode == 130
+        assert "the same command goes on" in complaint
+        assert "Traceback" not in complaint
     capsys.readouterr()
     assert run(*command, tmp_path / "cut") == 0
     assert "goes on at epoch" in capsys.readouterr().out
     first, second = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "cut"))
     assert all(torch.equal(value, second[name]) for name, value in first.items())
+
+
+def test_json_on_stdout_is_the_result_or_the_error_alone(
+    base: Path, pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "tuned"
+    assert run(listed(pairs), "--model", base, "--out", out, *FAST[2:], "--epochs", 30, "--json") == 0
+    shown = capsys.readouterr()
+    assert json.loads(shown.out) == json.loads((out / "finetune.json").read_text())
+    assert "validation WER" in shown.err
+    assert run(tmp_path / "nowhere", "--model", base, "--out", out, "--json") == 3
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert error["code"] == "E_MANIFEST_MISSING"
+    assert error["fix"]
 
 
 def test_no_gain_writes_no_model(base: Path, pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -165,6 +188,56 @@ def test_no_gain_writes_no_model(base: Path, pairs: Path, tmp_path: Path, capsys
     assert code == 6
     assert "E_FINETUNE_NO_GAIN" in capsys.readouterr().err
     assert not out.exists()
+
+
+BAD_ROWS = {
+    "missing": ({"audio": "nowhere.wav", "text": "no nodule"}, "the sound file is missing"),
+    "empty": ({"audio": "clip4.wav", "text": " "}, "the text is empty"),
+    "foreign": ({"audio": "clip4.wav", "text": "no 5 é nodule"}, "base cannot write '5', 'é'"),
+    "twice": ({"audio": "clip0.wav", "text": "no nodule"}, "the sound is that of line 1"),
+    "copy": ({"audio": "copy.wav", "text": "no nodule"}, "the sound is the same as that of line 1"),
+    "nan": ({"audio": "nan.wav", "text": "no nodule"}, "holds samples that are not numbers"),
+    "short": ({"audio": "short.wav", "text": "no"}, "the sound has 0.05 s; 0.6 to 30 s can be used"),
+    "silent": ({"audio": "silent.wav", "text": "no nodule"}, "is silent"),
+    "fast": ({"audio": "clip4.wav", "text": "the liver is clear " * 9}, "is the text another one's?"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", BAD_ROWS)
+def test_each_bad_row_is_named_with_its_reason_before_any_training(
+    base: Path, pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    row, reason = BAD_ROWS[kind]
+    (pairs / "copy.wav").write_bytes((pairs / "clip0.wav").read_bytes())
+    sound = np.sin(np.arange(16_000) / 5)
+    soundfile.write(pairs / "short.wav", sound[:800], 16_000)
+    soundfile.write(pairs / "silent.wav", 0 * sound, 16_000)
+    sound[500] = np.nan
+    soundfile.write(pairs / "nan.wav", sound, 16_000, subtype="FLOAT")
+    path = pairs / "manifest.jsonl"
+    rows = [{"audio": f"clip{number}.wav", "text": TEXTS[number]} for number in range(4)]
+    path.write_text("".join(json.dumps(one) + "\n" for one in (*rows, row)))
+    assert run(path, "--model", base, "--out", tmp_path / "tuned") == 3
+    shown = capsys.readouterr()
+    assert "E_MANIFEST_ROWS: 1 of 5 rows of manifest.jsonl cannot be used: line 5: " in shown.err
+    assert reason in shown.err
+    assert "--skip-bad" in shown.err
+    assert "validation WER" not in shown.out
+    assert run(path, "--model", base, "--out", tmp_path / "tuned", *FAST[2:], "--epochs", 1, "--skip-bad") in (0, 6)
+    assert "cannot be used: line 5: " in capsys.readouterr().out
+    split = (tmp_path / "tuned-training" / "split.csv").read_text()
+    assert "line 5" not in split
+    assert split.count("\n") == 5
+
+
+def test_without_a_validation_part_nothing_is_trained(
+    base: Path, pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = pairs / "manifest.jsonl"
+    rows = [{"audio": f"clip{number}.wav", "text": TEXTS[number], "split": "train"} for number in range(4)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert run(path, "--model", base, "--out", tmp_path / "tuned") == 3
+    assert "E_SPLIT_EMPTY: no recording is left for validation" in capsys.readouterr().err
 
 
 def test_bad_rows_are_listed_and_left_out_only_when_told(
@@ -239,6 +312,7 @@ def test_the_help_names_every_preset(capsys: pytest.CaptureFixture[str]) -> None
     shown = capsys.readouterr().out
     assert "finetune.medasr" in shown
     assert "finetune.small" in shown
+    assert "medvox transcribe letter.wav --model my-asr" in shown
 
 
 def test_the_shipped_model_is_the_base_unless_told() -> None:

@@ -176,7 +176,7 @@ def write_card(out: Path, base: Path, origin: Origin, scores: Sequence[Compariso
         settings=_settings_line(settings),
         steps=outcome.steps,
         skipped=outcome.skipped,
-        hours=outcome.heard_hours,
+        minutes=60 * outcome.heard_hours,
         best_epoch=outcome.best.epoch,
         best_step=outcome.best.step,
     )
@@ -233,10 +233,11 @@ def _counts(examples: Sequence[Example]) -> dict[str, Any]:
 
 
 def _data_table(parts: Parts) -> str:
-    lines = ["| part | clips | hours | speakers |", "| --- | ---: | ---: | ---: |"]
+    lines = ["| part | clips | minutes | speakers |", "| --- | ---: | ---: | ---: |"]
     for name, examples in _sides(parts):
         values = _counts(examples)
-        lines.append(f"| {name} | {values['clips']} | {values['hours']:.2f} | {values['speakers'] or 'not stated'} |")
+        minutes, speakers = 60 * values["hours"], values["speakers"] or "not stated"
+        lines.append(f"| {name} | {values['clips']} | {minutes:.1f} | {speakers} |")
     return "\n".join(lines)
 
 
@@ -296,7 +297,7 @@ the recordings or texts may not be passed on.
 ## Material
 {data}
 
-{bad} rows of the manifest could not be used. Hours are of the recordings as they are, before any augmentation.
+{bad} rows of the manifest could not be used. Minutes are of the recordings as they are, before any augmentation.
 {notes}
 ## Scores
 Word error rate in percent with 95 % interval, greedy, words compared by the `{normaliser}` rule, measured on the
@@ -305,7 +306,7 @@ folder as written. The weights were chosen on the validation part, so its figure
 {scores}
 
 ## Training
-Preset `{preset}`; {settings}. {steps} steps, {skipped} of them skipped because the loss was not finite, {hours:.2f}
-hours heard. The best weights are those of epoch {best_epoch}, step {best_step}. `finetune.json` holds all of this for
+Preset `{preset}`; {settings}. {steps} steps, {skipped} of them skipped because the loss was not finite, {minutes:.1f}
+minutes heard. The best weights are those of epoch {best_epoch}, step {best_step}. `finetune.json` holds all of this for
 programs.
 """
