@@ -1,6 +1,6 @@
 """Words that are lost or doubled where windows of a long recording meet, against decoding it in one piece.
 
-    python benchmarks/speech_seams.py                                # 30 recordings x 40 offsets, prints the page
+    python benchmarks/speech_seams.py                                # 30 recordings x 40 offsets, some 15 minutes
     python benchmarks/speech_seams.py --recordings 6 --offsets 8     # a quick look
     python benchmarks/speech_seams.py --write                        # and puts the page into benchmarks/results/
 
@@ -23,8 +23,12 @@ import os
 import platform
 import random
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
+from multiprocessing import get_context
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -38,6 +42,7 @@ from medvox.encode.voice import speech_segments
 from medvox.models.ctc import greedy
 from medvox.models.listening import PUBLISHED, SEAMLESS, Chunking, Window, logits_of, plan
 from medvox.models.speech_model import SpeechModel, load_speech_model
+from medvox.models.weights import weights_hash
 from medvox.parse.transcript import words_from_tokens
 from medvox.score.alignment import Counts, align, count
 from medvox.synth.dictation import ScriptWriter
@@ -77,6 +82,12 @@ class Tally:
     torn: int = 0
     seams: int = 0
     seconds: float = 0.0
+
+    def add(self, other: Tally) -> None:
+        """Count what another tally counted."""
+        self.truth += other.truth
+        self.torn, self.seams = self.torn + other.torn, self.seams + other.seams
+        self.seconds += other.seconds
 
 
 class Remembering(nn.Module):
@@ -163,16 +174,26 @@ def hear(model: SpeechModel, samples: Samples, words: list[str], tallies: dict[s
         tally.torn += sum(torn_words(pair, network, model, features, heard) for pair in pairs)
 
 
-def sweep(model: SpeechModel, recordings: int, offsets: int) -> dict[str, Tally]:
-    """Tallies by setting."""
-    tallies = {name: Tally() for name in SETTINGS}
-    for seed in range(recordings):
-        spoken = dictation(seed, PAUSES_S[seed % 2])
-        for offset in range(offsets):
-            silence = round(offset * SWEEP_S / offsets / GRID_S) * round(GRID_S * RATE_HZ)
-            front = HISS * np.random.default_rng(offset).standard_normal(silence)
-            hear(model, np.concatenate([front.astype(np.float32), spoken.samples]), spoken.words, tallies)
+def sweep_one(spoken: Dictation, *, folder: Path, offsets: int) -> dict[str, Tally]:
+    """Tallies of one recording, by setting; runs in a process of its own."""
+    torch.set_num_threads(1)
+    model, tallies = load_speech_model(folder), {name: Tally() for name in SETTINGS}
+    for offset in range(offsets):
+        silence = round(offset * SWEEP_S / offsets / GRID_S) * round(GRID_S * RATE_HZ)
+        front = HISS * np.random.default_rng(offset).standard_normal(silence)
+        hear(model, np.concatenate([front.astype(np.float32), spoken.samples]), spoken.words, tallies)
     return tallies
+
+
+def sweep(folder: Path, recordings: int, offsets: int, jobs: int) -> dict[str, Tally]:
+    """Tallies by setting."""
+    whole = {name: Tally() for name in SETTINGS}
+    spoken = [dictation(seed, PAUSES_S[seed % 2]) for seed in range(recordings)]  # one at a time
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        for tallies in pool.map(partial(sweep_one, folder=folder, offsets=offsets), spoken):
+            for name, tally in tallies.items():
+                whole[name].add(tally)
+    return whole
 
 
 def figures(tallies: dict[str, Tally]) -> list[dict[str, object]]:
@@ -221,15 +242,15 @@ def main() -> None:
     parser.add_argument("--model", default=DEFAULT_ASR, help="a name from `medvox models list`, or a model folder")
     parser.add_argument("--recordings", type=int, default=30)
     parser.add_argument("--offsets", type=int, default=40)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="recordings at a time")
     parser.add_argument("--json", action="store_true", help="print JSON instead of the page")
     parser.add_argument("--write", action="store_true", help="write the page into benchmarks/results as well")
     args = parser.parse_args()
-    torch.set_num_threads(1)
-    model = load_speech_model(resolve_model(args.model))
-    tallies = sweep(model, args.recordings, args.offsets)
+    folder = resolve_model(args.model)
+    tallies = sweep(folder, args.recordings, args.offsets, args.jobs)
     rows = figures(tallies)
     command = f"python benchmarks/speech_seams.py --recordings {args.recordings} --offsets {args.offsets} --write"
-    text = page(rows, command, tallies[WHOLE].truth.reference_tokens, model.sha256)
+    text = page(rows, command, tallies[WHOLE].truth.reference_tokens, weights_hash(folder))
     print(json.dumps(rows, indent=1) if args.json else text)
     if args.write:
         name = f"speech-seams_{platform.machine()}-{os.cpu_count()}cores_{datetime.date.today()}.md"

@@ -73,7 +73,7 @@ def test_without_a_compiler_the_search_is_slow(monkeypatch: pytest.MonkeyPatch, 
 def test_with_a_compiler_the_search_is_fast(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "cc").touch(mode=0o700)
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("MEDVOX_CACHE", str(tmp_path))
     monkeypatch.delenv("MEDVOX_KERNELS", raising=False)
     check = check_named("speech search")
     assert (check.state, check.fix) == ("ok", "")

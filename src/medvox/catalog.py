@@ -20,6 +20,7 @@ DEFAULT_VLM = "medvox-mini-vlm"
 DEFAULT_ASR = "medvox-mini-asr"
 
 WEIGHTS = Path(__file__).parent / "weights"  # the models that ship with the package
+TYPICAL_SPEECH = Path(__file__).parent / "samples" / "speech.ogg"  # what 8-bit speech models are fitted to
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -16,6 +16,8 @@ from typing import Literal
 
 from medvox.catalog import MODELS, WEIGHTS, resolve_model, user_models
 from medvox.errors import SetupError
+from medvox.models.kernels.build import SWITCH, obstacle
+from medvox.models.openvino_state import graph_cache, openvino_fault
 
 State = Literal["ok", "note", "bad"]  # note: works, but something optional is missing
 
@@ -59,6 +61,8 @@ def examine() -> tuple[Check, ...]:
         _more_sound_formats(),
         *(_model(name) for name in MODELS),
         _models_folder(user_models()),
+        _speech_engine(),
+        _speech_search(),
     )
 
 
@@ -145,9 +149,32 @@ def _changed_files(folder: Path) -> list[str]:
     ]
 
 
-def _models_folder(folder: Path) -> Check:
+def _speech_engine() -> Check:
+    """What runs big speech models; small ones are run by PyTorch in any case."""
+    instead = "big speech models run on PyTorch, four times slower"
+    if fault := openvino_fault():
+        return Check(name="speech engine", state="note", found=f"{fault.found}; {instead}", fix=fault.fix)
+    if not _writable(graph_cache()):
+        fix = "set MEDVOX_CACHE to a folder that you may write to"
+        return Check(name="speech engine", state="note", found=f"{graph_cache()} cannot be written; {instead}", fix=fix)
+    return Check(name="speech engine", state="ok", found=f"OpenVINO {metadata.version('openvino')} for big models")
+
+
+def _speech_search() -> Check:
+    """What searches words with a language model or hot words."""
+    if found := obstacle():
+        fix = f"install gcc or clang, unset {SWITCH}, and let ~/.cache be yours to write"
+        return Check(name="speech search", state="note", found=f"{found}; searches in Python, some 20x slower", fix=fix)
+    return Check(name="speech search", state="ok", found="compiled C, made when it is first needed")
+
+
+def _writable(folder: Path) -> bool:
     nearest = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
-    if os.access(nearest, os.W_OK):
+    return os.access(nearest, os.W_OK)
+
+
+def _models_folder(folder: Path) -> Check:
+    if _writable(folder):
         return Check(name="models folder", state="ok", found=str(folder))
     fix = "set MEDVOX_MODELS to a folder that you may write to"
     return Check(name="models folder", state="note", found=f"{folder} cannot be written", fix=fix)

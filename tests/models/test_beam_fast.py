@@ -129,7 +129,7 @@ def test_without_a_library_the_answer_is_the_same(
     if obstacle == "switch":
         monkeypatch.setenv(build.SWITCH, "off")
     else:
-        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+        monkeypatch.setenv("MEDVOX_CACHE", str(tmp_path))
         monkeypatch.setenv("PATH", "")
     build.library.cache_clear()
     try:

@@ -13,10 +13,10 @@ from medvox.models.kernels import build
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("MEDVOX_CACHE", str(tmp_path))
     monkeypatch.delenv(build.SWITCH, raising=False)
     build.library.cache_clear()
-    yield tmp_path / "medvox" / "kernels"
+    yield tmp_path / "kernels"
     build.library.cache_clear()
 
 
@@ -44,7 +44,7 @@ def test_other_flags_make_another_library(cache: Path) -> None:
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A good library."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("made")))
+        patch.setenv("MEDVOX_CACHE", str(tmp_path_factory.mktemp("made")))
         patch.delenv(build.SWITCH, raising=False)
         build.library.cache_clear()
         build.library("beam")
@@ -123,7 +123,7 @@ def test_a_cache_that_cannot_be_written_is_no_obstacle_to_the_caller(tmp_path: P
 
 
 def test_a_cache_that_cannot_be_a_folder_is_no_obstacle_to_the_caller(tmp_path: Path) -> None:
-    (tmp_path / "medvox").write_text("a file where the folder should be")
+    (tmp_path / "kernels").write_text("a file where the folder should be")
     assert build.library("beam") is None
 
 

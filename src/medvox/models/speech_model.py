@@ -1,6 +1,6 @@
 """A speech model's folder -> the network with its vocabulary, and how its log-probabilities become tokens.
 
-Glue between ``models/conformer`` and the decoders, shared by the verbs that hear. Knows no sound and no transcript.
+Glue between ``models/speech_engine`` and the decoders, shared by the verbs that hear. Knows no sound and no transcript.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from medvox.models.conformer import LasrForCTC
 from medvox.models.ctc import DecodedToken, greedy, log_probabilities
 from medvox.models.hotwords import HotWords
 from medvox.models.ngram import NgramLm
-from medvox.models.weights import load_speech, weights_hash
+from medvox.models.openvino_speech import Speech
+from medvox.models.speech_engine import open_engine
+from medvox.models.weights import weights_hash
 
 BEST_OF_EACH_FRAME = "greedy"
 SEARCHES = {"beam.medasr": BEAM_MEDASR, "beam.tuned": BEAM_TUNED}
@@ -37,13 +39,14 @@ class SpeechModel:
     """A loaded speech model.
 
     Attributes:
-        network: features -> token logits.
+        network: features -> token logits; see ``models/speech_engine``.
         pieces: its vocabulary by id.
         name: what transcripts call it.
         sha256: of the weights.
         tokenizer: for texts that are to become tokens.
         lm: the language model that came with it.
         calibrations: how its posteriors become the chance that a word is right, by way of decoding.
+        engine: what runs the network, and in which numbers.
     """
 
     network: LasrForCTC
@@ -53,6 +56,7 @@ class SpeechModel:
     tokenizer: Tokenizer | None = None
     lm: NgramLm | None = None
     calibrations: Mapping[str, Calibration] = field(default_factory=dict)
+    engine: str = ""
 
     @property
     def blank(self) -> int:
@@ -74,13 +78,20 @@ class SpeechModel:
         return ()
 
 
-def load_speech_model(folder: Path) -> SpeechModel:
+def load_speech_model(folder: Path, *, precision: str = "fp32", speech: Speech = list) -> SpeechModel:
     """A speech model from a folder in the hub's layout, with its language model where ``lm.ngram`` lies there.
 
+    Args:
+        folder: the folder.
+        precision: what runs it, and in which numbers: ``fp32`` is PyTorch, see ``models/speech_engine`` for others.
+        speech: features of typical speech that 8-bit numbers are fitted to.
+
     Raises:
-        SetupError: the folder is not a speech model, or a file of it is missing or broken.
+        UsageError: no such precision.
+        SetupError: the folder is not a speech model, a file of it is missing or broken, or it cannot be run so.
     """
-    network = load_speech(folder)
+    engine = open_engine(folder, precision, speech)
+    network = engine.network
     try:
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     except Exception as error:  # the library raises plain Exception
@@ -97,6 +108,7 @@ def load_speech_model(folder: Path) -> SpeechModel:
         tokenizer=tokenizer,
         lm=open_lm(lm, pieces) if lm.exists() else None,
         calibrations=read_calibrations(folder),
+        engine=engine.name,
     )
 
 
@@ -132,7 +144,8 @@ def decoder_of(
 
     Args:
         model: the model; its own language model is used where a search is made and no other is given.
-        method: a name from ``METHODS``; empty for a search where there is something to search with, else greedy.
+        method: a name from ``METHODS``; empty for a search where there is something to search with (as published where
+            the model came without a language model, since the tuned one trusts it more), else greedy.
         lm: a language model over the model's tokens.
         hotwords: phrases to favour.
 
@@ -147,17 +160,22 @@ def decoder_of(
             fix="leave the decoding out, or use beam.tuned",
             code="E_DECODING",
         )
+    usual = BEAM_MEDASR if lm and not model.lm else BEAM_TUNED
     lm = lm or model.lm
     if method == BEST_OF_EACH_FRAME or (not method and lm is None and hotwords is None):
         return TokenDecoder(model=model, search=None)
-    settings = SEARCHES.get(method, BEAM_TUNED)
+    settings = SEARCHES.get(method, usual)
     search = Decoder(blank=model.blank, lm=lm, hotwords=hotwords, settings=settings)
     return TokenDecoder(model=model, search=search)
 
 
 def spellings(text: str) -> list[str]:
-    """A text as it stands, and in lower case without punctuation, as small models write."""
-    return [text, " ".join(re.findall(r"[a-z']+", text.lower()))]
+    """A text as it stands, and in lower case without punctuation, as small models write, if no letter or figure goes.
+
+    For "5 mm nodule" would be learned as "mm nodule".
+    """
+    lower = text.lower()
+    return [text] if re.search(r"[^\W_a-z]", lower) else [text, " ".join(re.findall(r"[a-z']+", lower))]
 
 
 def _best_of_each_frame(rows: Tensor, blank: int) -> Hypothesis:
