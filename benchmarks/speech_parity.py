@@ -37,6 +37,7 @@ from medvox.catalog import DEFAULT_ASR, WEIGHTS
 from medvox.encode.speech import SAMPLE_RATE_HZ, log_mel_batch
 from medvox.models.ctc import greedy
 from medvox.models.speech_model import UNKNOWN_PIECE, SpeechModel, load_speech_model
+from medvox.models.weights import weights_hash
 from medvox.parse.transcript import raw_text, words_from_tokens
 from medvox.train.human_speech import tested_sentences
 from medvox.types import Samples
@@ -226,6 +227,7 @@ def page(rows: list[dict[str, Any]]) -> str:
     head = [f"- machine: {machine()}", f"- date: {datetime.date.today()}", f"- commit: {commit()}"]
     head += [f"- command: `{COMMAND}`", f"- peer: transformers {__version__}, torch {torch.__version__}, float32"]
     head += [f"- goal: features <= {GOAL_FEATURES:g}, logits <= {GOAL_LOGITS:g} relative, the same text every time"]
+    head += [f"- weights of {DEFAULT_ASR}: {weights_hash(WEIGHTS / DEFAULT_ASR)[:12]}"]
     head += [f"- real speech among the utterances: {'yes' if REAL.is_dir() else 'no'}"]
     lines = [
         "| weights | utterances | minutes | log-mel, largest difference | logits, relative, largest | median "

@@ -22,6 +22,8 @@ from medvox.encode.speech import log_mel
 from medvox.errors import InputError, ModelError, SetupError, UsageError
 from medvox.models import openvino_speech, speech_engine
 from medvox.models.conformer import EncoderConfig, LasrConfig, LasrForCTC
+from medvox.models.listening import logits_of
+from medvox.models.live import Live
 from medvox.models.openvino_speech import OpenVinoSpeech, Precision, load_openvino_speech
 from medvox.models.openvino_state import graph_cache, openvino_fault
 from medvox.models.speech_engine import open_engine
@@ -393,3 +395,16 @@ def test_other_recognisers_choose_their_numbers(model: str) -> None:
     with pytest.raises(UsageError) as caught:
         load_recogniser(model, precision="int8")
     assert caught.value.code == "E_SPEECH_DTYPE"
+
+
+@needs_openvino
+@torch.inference_mode()
+def test_long_recordings_and_live_speech_are_heard_as_by_pytorch(tmp_path: Path) -> None:
+    network, given = network_of(SMALL), sound(4700)[0]
+    ours = loaded(network, tmp_path, "fp32")
+    torch.testing.assert_close(logits_of(ours, given), logits_of(network, given), rtol=1e-4, atol=1e-3)
+    ears = [Live(ours), Live(network)]
+    for first in range(0, 600, 47):
+        fast, exact = (ear.feed(given[first : first + 47]) for ear in ears)
+        torch.testing.assert_close(fast.settled, exact.settled, rtol=1e-4, atol=1e-3)
+        torch.testing.assert_close(fast.tentative, exact.tentative, rtol=1e-4, atol=1e-3)
