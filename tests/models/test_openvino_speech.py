@@ -6,6 +6,7 @@ import builtins
 import importlib.util
 import json
 import random
+import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -408,3 +409,26 @@ def test_long_recordings_and_live_speech_are_heard_as_by_pytorch(tmp_path: Path)
         fast, exact = (ear.feed(given[first : first + 47]) for ear in ears)
         torch.testing.assert_close(fast.settled, exact.settled, rtol=1e-4, atol=1e-3)
         torch.testing.assert_close(fast.tentative, exact.tentative, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="signal stacks are Linux's")
+def test_the_stack_for_signals_stays_the_threads_own() -> None:
+    """OpenVINO puts a stack for signals in place of the thread's own, and frees it: Ctrl-C would crash then."""
+    program = """
+import ctypes
+from medvox.models.openvino_state import openvino_fault, _SignalStack
+from medvox.models.speech_engine import open_engine
+from medvox.catalog import DEFAULT_ASR, WEIGHTS
+import torch
+def address():
+    found = _SignalStack()
+    ctypes.CDLL(None).sigaltstack(None, ctypes.byref(found))
+    return found.address
+before = address()
+network = open_engine(WEIGHTS / DEFAULT_ASR, "bf16", list).network
+network(torch.zeros(1, 200, 128))
+assert openvino_fault() is None
+print(address() == before)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from medvox.errors import InputError, SetupError
 from medvox.models.conformer import LasrConfig, LasrForCTC
-from medvox.models.openvino_state import graph_cache, openvino_fault
+from medvox.models.openvino_state import graph_cache, openvino_fault, own_signal_stack
 from medvox.models.weights import load_speech, read_config, weights_hash
 from medvox.types import Features
 
@@ -123,7 +123,8 @@ class OpenVinoSpeech(nn.Module):
 
         self.config, self._core = config, openvino.Core()
         self._model = self._core.read_model(graph)  # its weights are the file, and all that is compiled shares them
-        able = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        with own_signal_stack():  # here the CPU plugin is loaded
+            able = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         self._floats = floats if floats.upper() in able else "f32"
         self._compiled: OrderedDict[tuple[bool, int], Any] = OrderedDict()
 
