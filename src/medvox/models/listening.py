@@ -106,10 +106,11 @@ def logits_stream(
     done: int = 0,
     progress: Progress = no_progress,
 ) -> Iterator[Tensor]:
-    """Log-probabilities of one recording, in parts as they become final; holds no more than two windows.
+    """Log-probabilities of one recording, in parts as they become final; holds few windows at a time.
 
     Args:
-        network: (1, F, M) -> (1, T, V), such as ``LasrForCTC``.
+        network: (1, F, M) -> (1, T, V), such as ``LasrForCTC``; where it has an attribute ``together``, it is given so
+            many windows at once, padded, and their lengths.
         features: gives the features of a stretch of frames; asked in order, once for each window that is heard.
         windows: of ``plan``.
         silence: (V,), what is given for each row of a window in which there is nothing to hear; the network hears those
@@ -126,10 +127,11 @@ def logits_stream(
     number, held = _first_open(windows, done), torch.empty(0)
     if number == len(windows):
         return
+    heard = _heard(network, features, [one for one in windows[number:] if one.heard or silence is None])
     for place in range(number, len(windows)):
         window, origin = windows[place], windows[place].first // STRIDE
-        if window.heard or silence is None:
-            rows = _rows(network, features(window.first, window.last))
+        if silence is None or window.heard:
+            rows = next(heard)
         else:
             rows = silence.expand(rows_of(window.last - window.first), -1)
         start, end = window.seam
@@ -224,11 +226,26 @@ def _slices(features: Tensor) -> FeatureSource:
     return lambda first, last: features[first:last]
 
 
+def _heard(network: nn.Module, features: FeatureSource, windows: Sequence[Window]) -> Iterator[Tensor]:
+    """Log-probabilities of each window, (T, V), of as many at a time as the network hears side by side."""
+    together: int = getattr(network, "together", 1)
+    for first in range(0, len(windows), together):
+        taken = [features(one.first, one.last) for one in windows[first : first + together]]
+        yield from _rows(network, taken)
+
+
 @torch.inference_mode()
-def _rows(network: nn.Module, features: Tensor) -> Tensor:
-    """Log-probabilities of one window, (T, V)."""
-    logits: Tensor = network(features[None])[0]
-    return functional.log_softmax(logits.float(), dim=-1)
+def _rows(network: nn.Module, features: Sequence[Tensor]) -> list[Tensor]:
+    """Log-probabilities (T, V) of some windows with features (F, M)."""
+    lengths = [len(one) for one in features]
+    if len(set(lengths)) == 1:
+        logits: Tensor = network(torch.stack(list(features)))
+    else:
+        logits = network(nn.utils.rnn.pad_sequence(list(features), batch_first=True), torch.tensor(lengths))
+    return [
+        functional.log_softmax(one[: rows_of(length)].float(), dim=-1)
+        for one, length in zip(logits, lengths, strict=True)
+    ]
 
 
 @torch.inference_mode()

@@ -172,6 +172,11 @@ class OpenVinoSpeech(nn.Module):
         return torch.from_numpy(out)
 
     @property
+    def together(self) -> int:
+        """Recordings that are heard side by side."""
+        return _threads()
+
+    @property
     def shortest(self) -> int:
         """Feature frames that one output frame sees."""
         encoder = self.config.encoder_config
