@@ -5,8 +5,9 @@
 Needs Debian's espeak-ng, flite, festival with festvox-kallpc16k, festvox-kdlpc16k and festvox-us-slt-hts, rhvoice with
 its English voices, libttspico-utils, pocketsphinx, fortunes, wamerican and hunspell-en-med. Speaking the corpus takes
 about 10 minutes on two cores, training ``--minutes`` of one core, evaluation a few minutes. The same command goes on
-where it was stopped; ``--export-only`` evaluates and writes the latest checkpoint without training. Expected: what the
-card of the shipped weights says, a few tenths of a percent more or less.
+where it was stopped; ``--export-only`` evaluates and writes the latest checkpoint without training. The shipped weights
+come from such a run that was stopped and gone on with while this recipe grew (docs/log.md): one from start to end has
+not been measured.
 """
 
 from __future__ import annotations

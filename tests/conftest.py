@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +25,19 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("../shared/data is not here")
     return folder
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    """Where ``speech_server.py`` listens on this machine."""
+    here = Path(__file__).parent
+    env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(here.parent / "src")}
+    words = [sys.executable, here / "speech_server.py"]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=env)
+    assert process.stdout
+    yield int(process.stdout.readline())
+    process.kill()
+    process.wait()
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +25,6 @@ SOURCE = SERVER.parents[1] / "src"
 
 def script(reply: dict[str, Any]) -> str:
     return base64.urlsafe_b64encode(json.dumps([reply]).encode()).decode()
-
-
-@pytest.fixture(scope="module")
-def port() -> Iterator[int]:
-    env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(SOURCE)}
-    process = subprocess.Popen([sys.executable, SERVER], stdout=subprocess.PIPE, text=True, env=env)
-    assert process.stdout
-    yield int(process.stdout.readline())
-    process.kill()
-    process.wait()
 
 
 def address(port: int, **reply: Any) -> str:

@@ -3,30 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from test_other_recognisers import QUESTION, SERVER, SOURCE, address
+from test_other_recognisers import QUESTION, address
 
 from medvox import cli
 from medvox.demo import SAMPLES
 
 TEMPLATE = "# A short chest report\nFINDINGS:\nLungs: [lungs].\nHeart: [heart].\n\nIMPRESSION:\n[impression]\n"
-
-
-@pytest.fixture(scope="module")
-def port() -> Iterator[int]:
-    env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(SOURCE)}
-    process = subprocess.Popen([sys.executable, SERVER], stdout=subprocess.PIPE, text=True, env=env)
-    assert process.stdout
-    yield int(process.stdout.readline())
-    process.kill()
-    process.wait()
 
 
 @pytest.fixture

@@ -67,8 +67,10 @@ def run_ask(args: argparse.Namespace, progress: ProgressBar) -> int:
         progress.clear()
         print_heard(heard)
         question = accept_unsure(heard) if args.yes else heard
-    elif args.yes:
-        raise UsageError("--yes is for spoken questions", fix="leave it out, or give --speech")
+    elif args.yes or args.speech_model or args.precision != "auto":
+        raise UsageError(
+            "--yes, --speech-model and --precision are for spoken questions", fix="leave them out, or give --speech"
+        )
     answer = ask(
         question,
         path,

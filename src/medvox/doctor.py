@@ -151,7 +151,7 @@ def _changed_files(folder: Path) -> list[str]:
 
 def _speech_engine() -> Check:
     """What runs big speech models; small ones are run by PyTorch in any case."""
-    instead = "big speech models run on PyTorch, four times slower"
+    instead = "big speech models run on PyTorch, three to four times slower"
     if fault := openvino_fault():
         return Check(name="speech engine", state="note", found=f"{fault.found}; {instead}", fix=fault.fix)
     if not _writable(graph_cache()):
@@ -164,7 +164,9 @@ def _speech_search() -> Check:
     """What searches words with a language model or hot words."""
     if found := obstacle():
         fix = f"install gcc or clang, unset {SWITCH}, and let ~/.cache be yours to write"
-        return Check(name="speech search", state="note", found=f"{found}; searches in Python, some 20x slower", fix=fix)
+        return Check(
+            name="speech search", state="note", found=f"{found}; searches in Python, some 15 times slower", fix=fix
+        )
     return Check(name="speech search", state="ok", found="compiled C, made when it is first needed")
 
 

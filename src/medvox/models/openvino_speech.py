@@ -62,10 +62,8 @@ _FIRST = ("subsampler", "linear2", "pointwise_conv2")
 _SECOND = (*_FIRST, "norm_conv", "out_norm")
 _THIRD = (*_SECOND, "norm_self_att", "o_proj", "_proj.out")
 PLANS = (Plan(), Plan(spared=_FIRST), Plan(spared=_SECOND), Plan(spared=_THIRD), Plan(spared=_THIRD, floats="f32"))
-GOOD, BEARABLE = (
-    0.005,
-    0.01,
-)  # share of probability that 8 bits may move to other tokens on the speech they are fitted to
+# Shares of the probability that 8 bits may move to other tokens, on the speech they are fitted to.
+GOOD, BEARABLE = 0.005, 0.01
 
 Speech = Callable[[], Sequence[Features]]  # (F, M) of some recordings, asked for only where they are needed
 

@@ -107,8 +107,9 @@ by letter (`c t`, `m r i`), numbers are words, spoken punctuation is `period` an
 
 ## Training data
 {corpus_lines} lines, {corpus_hours} hours, nearly all spoken by Debian's free speech engines; a few minutes of people
-reading public-domain books and saying digits (LibriSpeech, LJ Speech, free-spoken-digit-dataset: their training parts);
-no patient text.
+reading public-domain books and saying digits
+(three speakers of LibriSpeech's test-other, LJ Speech, three of the free-spoken-digit-dataset);
+no patient text. Do not score it on LibriSpeech test-other: the three are speakers 1688, 2033 and 2414.
 
 * Questions about a scan, report sentences with measurements, sides, drugs and spoken punctuation, plain clauses (Debian
   `fortunes`, open medical prose) and loose words (`wamerican`, `hunspell-en-med`).
